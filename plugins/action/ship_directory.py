@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Action ship_directory: pack on the controller, unpack with ansible.builtin.unarchive on the host."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import source
+
+
+class ActionModule(ActionBase):
+    """Copy an application's directory as one archive."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the action; modules/ship_directory.py documents its options."""
+        result = super().run(tmp, task_vars)
+        _result, options = self.validate_argument_spec(
+            argument_spec={
+                "src": {"type": "path", "required": True},
+                "dest": {"type": "path", "required": True},
+                "digest": {"type": "str", "required": True},
+                "exclude": {"type": "list", "elements": "str", "default": []},
+            }
+        )
+        self._check(options)
+        if self._task.check_mode and not self._is_directory(options["dest"], task_vars or {}):
+            return {**result, "changed": True}
+        handle, archive = tempfile.mkstemp(prefix="pyweb-", suffix=".tar.gz")
+        os.close(handle)
+        try:
+            source.write_archive(options["src"], options["exclude"], archive)
+            size = os.path.getsize(archive)
+            return {**result, **self._unpack(archive, options["dest"], task_vars or {}), "size": size}
+        except OSError as problem:
+            raise AnsibleActionFail(f"ship_directory: can't pack {options['src']}: {problem}") from problem
+        finally:
+            os.unlink(archive)
+
+    @staticmethod
+    def _check(options: dict[str, Any]) -> None:
+        try:
+            found = source.digest(options["src"], options["exclude"])
+        except OSError as problem:
+            raise AnsibleActionFail(f"ship_directory: can't read {options['src']}: {problem}") from problem
+        if found != options["digest"]:
+            raise AnsibleActionFail(
+                f"ship_directory: {options['src']} changed while the play ran (planned {options['digest']}, "
+                f"now {found}); nothing was copied, run the play again"
+            )
+
+    def _is_directory(self, path: str, task_vars: dict[str, Any]) -> bool:
+        found = self._execute_remote_stat(path, all_vars=task_vars, follow=True)
+        return bool(found["exists"] and found["isdir"])
+
+    def _unpack(self, archive: str, dest: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        task = self._task.copy()
+        task.args = {"src": archive, "dest": dest, "owner": "root", "group": "root"}
+        unarchive = self._shared_loader_obj.action_loader.get(
+            "ansible.builtin.unarchive",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        outcome: dict[str, Any] = unarchive.run(task_vars=task_vars)
+        return outcome

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Filter gunicorn_problems: the role's variables to what is wrong with them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: gunicorn_problems
+author: The pyweb.deploy authors (@pyweb)
+version_added: "0.1.0"
+short_description: Check the variables of the role gunicorn
+description:
+  - Checks every variable of the role and, on the controller, the source that they point at. Nothing asks a host.
+positional: _input
+options:
+  _input:
+    description: Name and value of every public variable of the role.
+    type: dict
+    required: true
+  source_directory:
+    description: Absolute path that O(_input.gunicorn_source.directory) means; empty to leave it unchecked.
+    type: str
+    default: ''
+  names:
+    description: Names of all variables in sight that start with C(gunicorn_), to find misspelt ones.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Check two ports
+  ansible.builtin.debug:
+    msg: "{{ variables | combine({'gunicorn_bind': ['0.0.0.0:80000']}) | pyweb.deploy.gunicorn_problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One message per problem, with the variable, what it got, what it accepts and an example.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import problems
+
+
+def gunicorn_problems(values: Mapping[str, Any], source_directory: str = "", names: Iterable[str] = ()) -> list[str]:
+    """List what is wrong with the variables; see `problems`."""
+    try:
+        return problems(values, source_directory, names)
+    except KeyError as missing:
+        raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Map each filter's name to its function."""
+        return {"gunicorn_problems": gunicorn_problems}

@@ -1,0 +1,471 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Look once at everything that the role pyweb.deploy.gunicorn may change on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gunicorn_info
+short_description: Look at what the role gunicorn put on a host and at what runs there
+version_added: "0.1.0"
+description:
+  - Reads, in one go, everything that the role P(pyweb.deploy.gunicorn#role) compares with what is wanted.
+  - Changes nothing.
+author:
+  - The pyweb.deploy authors (@pyweb)
+options:
+  name:
+    description: Name of the application, C(gunicorn_name) of the role.
+    type: str
+    required: true
+  user:
+    description: User that runs the application.
+    type: str
+    required: true
+  python:
+    description: Interpreter to look for, a command on the search path or an absolute path.
+    type: str
+    default: python3
+  packages:
+    description: Debian packages to look for.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: The module only reads.
+  diff_mode:
+    support: none
+    description: The module only reads.
+notes:
+  - Needs root, since it reads files and processes of other users. Set C(become=true).
+"""
+
+EXAMPLES = r"""
+- name: Look at the application shop
+  pyweb.deploy.gunicorn_info:
+    name: shop
+    user: shop
+  become: true
+  register: result
+
+- name: Tell which generation serves
+  ansible.builtin.debug:
+    msg: "{{ result.gunicorn.slots[result.gunicorn.live].generation }}"
+  when: result.gunicorn.live != ''
+"""
+
+RETURN = r"""
+gunicorn:
+  description: What was found.
+  returned: always
+  type: dict
+  contains:
+    os:
+      description: C(ID), C(VERSION_ID) and C(PRETTY_NAME) of C(/etc/os-release).
+      type: dict
+      sample: {ID: debian, VERSION_ID: "12", PRETTY_NAME: Debian GNU/Linux 12 (bookworm)}
+    systemd:
+      description: Whether systemd runs the host.
+      type: bool
+    python:
+      description: The interpreter; empty where there is none.
+      type: dict
+      sample: {path: /usr/bin/python3.11, version: 3.11.2, venv: true}
+    packages:
+      description: Those of the packages asked for that are installed.
+      type: list
+      elements: str
+    user:
+      description: The user's entry in the user database; empty where there is none.
+      type: dict
+      sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
+    units:
+      description: State of each unit of the application, as C(systemctl show) tells it.
+      type: dict
+      sample: {shop.socket: {LoadState: loaded, ActiveState: active, SubState: running, Listen: ["0.0.0.0:8000"]}}
+    live:
+      description: The slot that the name of the service leads to, V(blue) or V(green); empty before the first deploy.
+      type: str
+      sample: blue
+    slots:
+      description: Each slot with its state and the generation that its process runs.
+      type: dict
+      sample: {blue: {active: true, generation: 3fa92c1b0d4e}, green: {active: false, generation: ""}}
+    generations:
+      description: Complete generations with what they consist of and when they were made.
+      type: dict
+      sample: {3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z"}}
+    unfinished:
+      description: Directories of generations, releases and venvs that an interrupted run left behind.
+      type: list
+      elements: str
+    releases:
+      description: Complete releases.
+      type: list
+      elements: str
+    venvs:
+      description: Complete virtual environments.
+      type: list
+      elements: str
+    current:
+      description: The generation that was activated last.
+      type: str
+    previous:
+      description: The generation that served before it.
+      type: str
+    files:
+      description: Managed files with digest, owner, group and mode.
+      type: dict
+      sample: {/etc/systemd/system/shop.socket: {sha256: 2c26b46b, owner: root, group: root, mode: "0644"}}
+    foreign:
+      description: Things of that name which the role did not make.
+      type: list
+      elements: str
+    listening:
+      description: Listening TCP sockets with the process that holds each.
+      type: list
+      elements: dict
+      sample: [{address: 0.0.0.0, port: 8000, process: gunicorn, unit: shop-blue.service}]
+    ssh_ports:
+      description: TCP ports that the SSH server listens on.
+      type: list
+      elements: int
+    firewall:
+      description: Whether ufw is installed and enabled, and its rules for this application.
+      type: dict
+      sample: {installed: true, enabled: true, rules: [{port: 8000, source: any, destination: any}]}
+"""
+
+import glob
+import grp
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import pwd
+import re
+import socket
+import stat
+import sys
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+SLOTS = ("blue", "green")
+UNIT_DIRECTORY = "/etc/systemd/system"
+OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
+MARK = "pyweb.deploy"
+PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,FragmentPath,MainPID,NeedDaemonReload,Listen"
+
+
+def read(path: str) -> str:
+    """Text of a file; empty where it is missing or unreadable."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def parse_assignments(text: str) -> dict[str, str]:
+    """Parse ``KEY=value`` lines, as os-release and ``systemctl show`` write them. Quotes around a value go."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key: value.strip().strip("\"'") for key, value in pairs}
+
+
+def parse_sockets(text: str, version: int) -> list[dict[str, Any]]:
+    """Parse /proc/net/tcp (`version` 4) or tcp6 (6): the listening sockets with address, port and inode.
+
+    Source: the kernel's Documentation/networking/proc_net_tcp.rst; 0A is TCP_LISTEN.
+    """
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 10 or fields[3] != "0A":
+            continue
+        host, port = fields[1].split(":")
+        raw = bytes.fromhex(host)
+        # Each 32-bit word is in the byte order of the host: little-endian wherever Debian and Ubuntu run servers.
+        ordered = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
+        address = socket.inet_ntop(socket.AF_INET if version == 4 else socket.AF_INET6, ordered)
+        found.append({"address": address, "port": int(port, 16), "inode": fields[9]})
+    return found
+
+
+def parse_rules(text: str, comment: str) -> list[dict[str, Any]]:
+    """Parse the tuples of ufw's user.rules or user6.rules that allow TCP and carry a comment.
+
+    ufw writes ``### tuple ### allow tcp 8000 0.0.0.0/0 any 0.0.0.0/0 in comment=686578``: action, protocol, destination
+    port, destination, source port, source. Source: ``_write_rules`` in ufw's backend_iptables.py.
+    """
+    rules = []
+    for line in text.splitlines():
+        match = re.match(r"### tuple ### allow tcp (\d+) (\S+) any (\S+) in comment=([0-9a-f]+)\s*$", line)
+        if match and bytes.fromhex(match.group(4)).decode("utf-8", "replace") == comment:
+            wildcards = ("0.0.0.0/0", "::/0")
+            destination, source = ("any" if item in wildcards else item for item in match.group(2, 3))
+            rules.append({"port": int(match.group(1)), "source": source, "destination": destination})
+    return rules
+
+
+def merge_rules(rules: list[dict[str, Any]], rules6: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join the rules of both families: ufw writes a rule from any to any into each of them."""
+    return rules + [rule for rule in rules6 if rule not in rules]
+
+
+class Host:
+    """The host, as far as one application is concerned."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.name = module.params["name"]
+        self.root = "/opt/" + self.name
+        self.units = [self.name + ".socket"] + [
+            f"{self.name}-{unit}.{kind}" for unit in (*SLOTS, "check") for kind in ("service", "socket")
+        ]
+
+    def run(self, *command: str) -> str:
+        """Output of a command that only reads; empty where it is missing or fails."""
+        path = self.module.get_bin_path(command[0])
+        if not path:
+            return ""
+        rc, out, _err = self.module.run_command([path, *command[1:]])
+        return out if rc == 0 else ""
+
+    def observe(self) -> dict[str, Any]:
+        """Everything, as RETURN describes it."""
+        units = self.unit_states()
+        generations, unfinished = self.generations()
+        releases, unfinished_releases = self.finished("releases")
+        venvs, unfinished_venvs = self.finished("venvs")
+        listening = self.listening()
+        return {
+            "os": self.os_release(),
+            "systemd": os.path.isdir("/run/systemd/system"),
+            "python": self.python(),
+            "packages": self.packages(),
+            "user": self.user(),
+            "units": units,
+            "live": self.live(),
+            "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
+            "generations": generations,
+            "unfinished": unfinished + unfinished_releases + unfinished_venvs,
+            "releases": releases,
+            "venvs": venvs,
+            "current": self.link("current"),
+            "previous": self.link("previous"),
+            "files": self.files(generations),
+            "foreign": self.foreign(),
+            "listening": listening,
+            "ssh_ports": self.ssh_ports(listening),
+            "firewall": self.firewall(),
+        }
+
+    @staticmethod
+    def os_release() -> dict[str, Any]:
+        found = parse_assignments(read("/etc/os-release"))
+        return {key: found.get(key, "") for key in ("ID", "VERSION_ID", "PRETTY_NAME")}
+
+    def python(self) -> dict[str, Any]:
+        path = self.module.get_bin_path(self.module.params["python"])
+        if not path:
+            return {}
+        if os.path.realpath(path) == os.path.realpath(sys.executable):
+            venv = bool(importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"))
+            return {"path": os.path.realpath(path), "version": platform.python_version(), "venv": venv}
+        script = (
+            "import importlib.util as u, json, os, platform, sys; print(json.dumps({"
+            "'path': os.path.realpath(sys.executable), 'version': platform.python_version(),"
+            "'venv': bool(u.find_spec('venv') and u.find_spec('ensurepip'))}))"
+        )
+        out = self.run(path, "-I", "-c", script)
+        return json.loads(out) if out else {}
+
+    def packages(self) -> list[str]:
+        wanted = self.module.params["packages"]
+        if not wanted or not self.module.get_bin_path("dpkg-query"):
+            return []
+        # dpkg-query fails as a whole where one package is unknown, but still prints the others.
+        _rc, out, _err = self.module.run_command(
+            ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *wanted]
+        )
+        return [line.split()[0] for line in out.splitlines() if line.endswith(" installed")]
+
+    def user(self) -> dict[str, Any]:
+        try:
+            entry = pwd.getpwnam(self.module.params["user"])
+        except KeyError:
+            return {}
+        return {
+            "uid": entry.pw_uid,
+            "gid": entry.pw_gid,
+            "group": grp.getgrgid(entry.pw_gid).gr_name,
+            "gecos": entry.pw_gecos,
+            "home": entry.pw_dir,
+            "shell": entry.pw_shell,
+        }
+
+    def unit_states(self) -> dict[str, dict[str, Any]]:
+        """State of each unit. ``Listen`` holds the addresses of a socket, one per line."""
+        blocks = self.run("systemctl", "show", "--property", PROPERTIES, *self.units).split("\n\n")
+        # Without systemd there are no blocks.
+        unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
+        states: dict[str, dict[str, Any]] = {unit: dict(unknown) for unit in self.units}
+        for unit, block in zip(self.units, blocks):
+            states[unit].update(parse_assignments(block))
+            states[unit]["Listen"] = re.findall(r"^Listen=(.+) \(Stream\)$", block, re.MULTILINE)
+        return states
+
+    def slot(self, state: dict[str, Any]) -> dict[str, Any]:
+        """State of a slot and the generation of its process, or of its unit file where no process tells."""
+        pid = state.get("MainPID", "0")
+        active = state.get("ActiveState") in ("active", "reloading")
+        texts = []
+        if pid != "0":
+            texts.append(read(f"/proc/{pid}/environ").replace("\0", "\n"))
+        texts.append(read(state.get("FragmentPath", "")))
+        for text in texts:
+            match = re.search(r"^(?:Environment=)?GUNICORN_GENERATION=([0-9a-f]+)$", text, re.MULTILINE)
+            if match:
+                return {"active": active, "state": state.get("ActiveState"), "generation": match.group(1)}
+        return {"active": active, "state": state.get("ActiveState"), "generation": ""}
+
+    def live(self) -> str:
+        alias = os.path.join(UNIT_DIRECTORY, self.name + ".service")
+        target = os.path.basename(os.readlink(alias)) if os.path.islink(alias) else ""
+        match = re.match(re.escape(self.name) + r"-(blue|green)\.service$", target)
+        return match.group(1) if match else ""
+
+    def link(self, name: str) -> str:
+        path = os.path.join(self.root, name)
+        return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
+
+    def children(self, kind: str) -> list[str]:
+        try:
+            return sorted(os.listdir(os.path.join(self.root, kind)))
+        except OSError:
+            return []
+
+    def generations(self) -> tuple[dict[str, Any], list[str]]:
+        complete, unfinished = {}, []
+        for name in self.children("generations"):
+            path = os.path.join(self.root, "generations", name)
+            try:
+                complete[name] = json.loads(read(os.path.join(path, "generation.json")))
+            except ValueError:
+                unfinished.append(path)
+        return complete, unfinished
+
+    def finished(self, kind: str) -> tuple[list[str], list[str]]:
+        complete, unfinished = [], []
+        for name in self.children(kind):
+            path = os.path.join(self.root, kind, name)
+            if os.path.exists(os.path.join(path, ".complete")):
+                complete.append(name)
+            else:
+                unfinished.append(path)
+        return complete, unfinished
+
+    def files(self, generations: dict[str, Any]) -> dict[str, Any]:
+        paths = [os.path.join(UNIT_DIRECTORY, unit) for unit in self.units]
+        paths.append(os.path.join(self.root, "check_config.py"))
+        for generation in generations:
+            paths += sorted(glob.glob(os.path.join(self.root, "generations", generation, "*")))
+        return {path: self.file(path) for path in paths if os.path.isfile(path) and not os.path.islink(path)}
+
+    @staticmethod
+    def file(path: str) -> dict[str, Any]:
+        info = os.stat(path)
+        with open(path, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        try:
+            owner, group = pwd.getpwuid(info.st_uid).pw_name, grp.getgrgid(info.st_gid).gr_name
+        except KeyError:
+            owner, group = str(info.st_uid), str(info.st_gid)
+        return {"sha256": digest, "owner": owner, "group": group, "mode": f"{stat.S_IMODE(info.st_mode):04o}"}
+
+    def foreign(self) -> list[str]:
+        """Units, directories and user entries of that name that somebody else made."""
+        found = []
+        alias = self.name + ".service"
+        for directory in (UNIT_DIRECTORY, *OTHER_UNIT_DIRECTORIES):
+            for unit in (alias, *self.units):
+                path = os.path.join(directory, unit)
+                if os.path.lexists(path) and not (unit == alias and self.live()) and MARK not in read(path)[:200]:
+                    found.append(path)
+        # An empty directory is free: it may be all that an interrupted first run left.
+        empty = os.path.isdir(self.root) and not os.listdir(self.root)
+        ours = os.path.exists(os.path.join(self.root, ".pyweb.deploy"))
+        if os.path.lexists(self.root) and not empty and not ours:
+            found.append(self.root)
+        return found
+
+    def listening(self) -> list[dict[str, Any]]:
+        sockets = parse_sockets(read("/proc/net/tcp"), 4) + parse_sockets(read("/proc/net/tcp6"), 6)
+        holders = self.holders({item["inode"] for item in sockets})
+        nobody = {"process": "", "unit": ""}
+        return [
+            dict(holders.get(item["inode"], nobody), address=item["address"], port=item["port"]) for item in sockets
+        ]
+
+    def ssh_ports(self, listening: list[dict[str, Any]]) -> list[int]:
+        """Ports of the SSH server, which may have left them to systemd (Ubuntu's ssh.socket)."""
+        ports = {item["port"] for item in listening if item["process"] == "sshd"}
+        if not ports:
+            out = self.run("systemctl", "show", "--property", "ActiveState,Listen", "ssh.socket")
+            if "ActiveState=active" in out:
+                ports = {int(port) for port in re.findall(r"^Listen=\S*?:?(\d+) \(Stream\)$", out, re.MULTILINE)}
+        return sorted(ports)
+
+    @staticmethod
+    def holders(inodes: set[str]) -> dict[str, dict[str, Any]]:
+        """Process and systemd unit that hold each socket; systemd itself counts only where nobody else has it open."""
+        found: dict[str, dict[str, Any]] = {}
+        for directory in glob.iglob("/proc/[0-9]*/fd"):
+            process = os.path.dirname(directory)
+            try:
+                links = [os.readlink(os.path.join(directory, fd)) for fd in os.listdir(directory)]
+            except OSError:
+                continue
+            held = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")} & inodes
+            for inode in held:
+                if inode not in found or found[inode]["process"] == "systemd":
+                    unit = os.path.basename(read(process + "/cgroup").strip())
+                    found[inode] = {"process": read(process + "/comm").strip(), "unit": unit}
+        return found
+
+    def firewall(self) -> dict[str, Any]:
+        rules = merge_rules(
+            parse_rules(read("/etc/ufw/user.rules"), MARK + " " + self.name),
+            parse_rules(read("/etc/ufw/user6.rules"), MARK + " " + self.name),
+        )
+        settings = parse_assignments(read("/etc/ufw/ufw.conf"))
+        return {
+            "installed": bool(self.module.get_bin_path("ufw", opt_dirs=["/usr/sbin", "/sbin"])),
+            "enabled": settings.get("ENABLED") == "yes",
+            "rules": rules,
+        }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "user": {"type": "str", "required": True},
+            "python": {"type": "str", "default": "python3"},
+            "packages": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.fail_json(msg="gunicorn_info needs root to see other users' processes and files: set `become: true`")
+    module.exit_json(changed=False, gunicorn=Host(module).observe())
+
+
+if __name__ == "__main__":
+    main()

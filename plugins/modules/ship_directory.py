@@ -1,0 +1,64 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Documentation of the action plugin ship_directory."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ship_directory
+short_description: Copy an application's directory from the controller as one archive
+version_added: "0.1.0"
+description:
+  - Packs a directory on the controller, as the user who runs Ansible, and unpacks it on the host with
+    M(ansible.builtin.unarchive). Root owns what arrives; files are V(0644), executable ones and directories V(0755).
+  - C(.git), C(.hg), C(.svn), C(.venv), C(__pycache__), C(*.pyc), virtual environments and empty directories never
+    travel. Symbolic links stay links.
+  - Fails, before anything travels, where the directory no longer has the digest that was planned with.
+author:
+  - The pyweb.deploy authors (@pyweb)
+options:
+  src:
+    description: Absolute path of the directory on the controller.
+    type: path
+    required: true
+  dest:
+    description: Existing directory on the host.
+    type: path
+    required: true
+  digest:
+    description: Digest of O(src) that the lookup P(pyweb.deploy.source#lookup) gave.
+    type: str
+    required: true
+  exclude:
+    description: Shell patterns of what to leave out; one with a C(/) is compared with the whole relative path.
+    type: list
+    elements: str
+    default: []
+attributes:
+  action:
+    support: full
+  check_mode:
+    support: full
+    description: Where O(dest) is missing, the copy counts as a change.
+  diff_mode:
+    support: none
+notes:
+  - The host needs C(tar) and C(gzip).
+"""
+
+EXAMPLES = r"""
+- name: Ship the application
+  pyweb.deploy.ship_directory:
+    src: /home/me/shop
+    dest: /opt/shop/releases/9d1f0c2b7a66
+    digest: "{{ lookup('pyweb.deploy.source', '/home/me/shop').digest }}"
+"""
+
+RETURN = r"""
+size:
+  description: Bytes of the archive that travelled.
+  returned: when the archive travelled
+  type: int
+  sample: 2048
+"""

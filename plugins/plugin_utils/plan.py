@@ -1,0 +1,322 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Compare what is wanted with what was observed: which stages of the role have something to do, and why.
+
+A pure function of two dictionaries, so that every decision of a deploy can be tested without a host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.source import short_digest
+
+SLOTS = ("blue", "green")
+SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
+OLDEST_PYTHON = (3, 10)
+UNIT_DIRECTORY = "/etc/systemd/system"
+USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
+
+ID_PLACEHOLDER = "@generation@"
+SLOT_PLACEHOLDER = "@slot@"
+"""What the slot's unit is rendered with before the id of the generation and its slot are known."""
+
+BUSY = ("active", "activating", "reloading", "deactivating")
+"""States of a unit in which it has a process."""
+
+
+def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
+    """Decide what a run has to do.
+
+    `desired` holds:
+      ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
+      ``generation_files``: name in the generation's directory to text;
+      ``slot_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
+      ``public_socket``: text of the public socket's unit;
+      ``check_config``: text of the program that checks a configuration;
+      ``rules``: dictionaries with ``port``, ``source`` and ``destination``, or ``None`` to leave the firewall alone;
+      ``firewall_enable``, ``ssh_ports``.
+
+    `observed` is what the module ``gunicorn_info`` returns.
+
+    Returns a dictionary: ``problems`` (messages; the run must stop), ``id`` of the generation, ``slot`` that it gets
+    and ``old_slot`` that serves until then, one boolean or list per stage, and ``summary`` for people.
+    """
+    identity = generation_id(desired)
+    live = observed["live"]
+    serving = observed["slots"][live]["generation"] if live and observed["slots"][live]["active"] else ""
+    force = bool(desired["force"])
+
+    generation = _generation_stage(desired, observed, identity)
+    socket = _socket_stage(desired, observed)
+    units_differ = bool(live) and bool(
+        _differing(_unit_texts(desired, identity, live), observed["files"], "root", "0644")
+    )
+    switch = serving != identity or generation["configure"] or units_differ or socket["restart"]
+    slot = _other(live) if switch else live
+    other_runs = observed["slots"][_other(slot)]["state"] in BUSY
+    activate = switch or other_runs or observed["current"] != identity
+    firewall = _firewall_stage(desired, observed)
+    prune = _prune_stage(desired, observed, identity, serving)
+
+    plan = {
+        "problems": list(host_problems(desired, observed)),
+        "id": identity,
+        "serving": serving,
+        "slot": slot,
+        "old_slot": live if switch else "",
+        "slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{slot}.service" in observed["files"],
+        "other_slot": _other(slot),
+        "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
+        "previous": serving if serving and serving != identity else observed["previous"],
+        "missing_packages": [name for name in desired["packages"] if name not in observed["packages"]],
+        "create_user": desired["create_user"] and not observed["user"],
+        "release": desired["release"] not in observed["releases"],
+        "venv": desired["venv"] not in observed["venvs"],
+        "configure": generation["configure"] or force,
+        "generation_is_new": generation["new"],
+        "switch": switch,
+        "socket_restart": socket["restart"],
+        "socket_conflict": socket["conflict"],
+        "activate": activate or force,
+        "firewall": bool(firewall["missing"] or firewall["obsolete"] or firewall["enable"])
+        or (force and desired["rules"] is not None),
+        "rules": firewall["wanted"] if force else firewall["missing"],
+        "obsolete_rules": firewall["obsolete"],
+        "enable_firewall": firewall["enable"],
+        "prune": prune,
+    }
+    plan["build"] = force or any(plan[key] for key in ("missing_packages", "create_user", "release", "venv"))
+    plan["summary"] = _summary(desired, observed, plan)
+    return plan
+
+
+def generation_id(desired: Mapping[str, Any]) -> str:
+    """Digest of everything that decides how the application behaves: `DIGEST_LENGTH` hexadecimal digits."""
+    parts = [desired["release"], desired["venv"]]
+    for name, text in sorted(desired["generation_files"].items()):
+        parts += [name, text]
+    parts.append(desired["slot_unit"])
+    return short_digest(*(part.encode() for part in parts))
+
+
+def _other(slot: str) -> str:
+    return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
+
+
+def _unit_texts(desired: Mapping[str, Any], identity: str, slot: str) -> dict[str, str]:
+    """Unit files that must be on the host while the generation serves from the slot, by absolute path."""
+    prefix = f"{UNIT_DIRECTORY}/{desired['name']}"
+    private = desired["private_socket"]
+    slot_unit = desired["slot_unit"].replace(ID_PLACEHOLDER, identity).replace(SLOT_PLACEHOLDER, slot)
+    return {
+        f"{prefix}.socket": desired["public_socket"],
+        **{f"{prefix}-{each}.socket": private.replace(SLOT_PLACEHOLDER, each) for each in (*SLOTS, "check")},
+        f"{prefix}-{slot}.service": slot_unit,
+    }
+
+
+def _differing(
+    texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str, mode: str | None
+) -> list[str]:
+    """Paths whose file is missing or differs in content, owner, group or mode (`None`: any mode)."""
+    differing = []
+    for path, text in texts.items():
+        found = files.get(path)
+        wanted = hashlib.sha256(text.encode()).hexdigest()
+        if (
+            not found
+            or found["sha256"] != wanted
+            or (found["owner"], found["group"]) != ("root", group)
+            or mode not in (None, found["mode"])
+        ):
+            differing.append(path)
+    return differing
+
+
+def _generation_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, bool]:
+    root = f"/opt/{desired['name']}"
+    directory = f"{root}/generations/{identity}"
+    texts = {f"{directory}/{name}": text for name, text in desired["generation_files"].items()}
+    group = observed["user"].get("group", desired["user"])
+    new = identity not in observed["generations"]
+    differing = _differing(texts, observed["files"], group, "0640") + _differing(
+        {f"{root}/check_config.py": desired["check_config"]}, observed["files"], "root", "0644"
+    )
+    return {"new": new, "configure": new or bool(differing)}
+
+
+def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether the public socket must be closed and opened again, and whether the old slot is in its way.
+
+    The running slot holds the sockets that it was started with. Where one of the wanted addresses shares its port, the
+    new socket can't be bound before that slot has stopped.
+    """
+    unit = f"{desired['name']}.socket"
+    texts = {f"{UNIT_DIRECTORY}/{unit}": desired["public_socket"]}
+    active = observed["units"][unit].get("ActiveState") == "active"
+    restart = not active or bool(_differing(texts, observed["files"], "root", "0644"))
+    if not restart:
+        return {"restart": False, "conflict": False}
+    ports = {address["port"] for address in desired["addresses"] if address["port"]}
+    held = {item["port"] for item in observed["listening"]}
+    unix = any(address["path"] for address in desired["addresses"])
+    return {"restart": True, "conflict": bool(ports & held) or unix}
+
+
+def _firewall_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
+    found = observed["firewall"]
+    if desired["rules"] is None:
+        return {"wanted": [], "missing": [], "obsolete": [], "enable": False}
+    wanted = _as_ufw_writes(desired["rules"])
+    return {
+        "wanted": wanted,
+        "missing": [rule for rule in wanted if rule not in found["rules"]],
+        "obsolete": [rule for rule in found["rules"] if rule not in wanted],
+        "enable": bool(desired["firewall_enable"]) and not found["enabled"],
+    }
+
+
+def _as_ufw_writes(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rules as ufw will show them: a single host without its netmask, and none that would mix IPv4 with IPv6."""
+    written: list[dict[str, Any]] = []
+    for rule in rules:
+        source = rule["source"]
+        if source != "any":
+            network = ipaddress.ip_network(source)
+            source = str(network.network_address if network.num_addresses == 1 else network)
+        mixed = "any" not in (source, rule["destination"]) and (":" in source) != (":" in rule["destination"])
+        new = {**rule, "source": source}
+        if not mixed and new not in written:
+            written.append(new)
+    return written
+
+
+def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, serving: str) -> list[str]:
+    """Directories that nothing needs: old generations, what only they used, what an interrupted run left behind."""
+    root = f"/opt/{desired['name']}"
+    generations = observed["generations"]
+    before = serving if serving and serving != identity else observed["previous"]
+    newest = sorted(generations, key=lambda item: generations[item].get("created", ""), reverse=True)
+    wanted = [identity, before, *(item for item in newest if item not in (identity, before))]
+    keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
+    releases = {desired["release"], *(generations[item]["release"] for item in keep if item in generations)}
+    venvs = {desired["venv"], *(generations[item]["venv"] for item in keep if item in generations)}
+    wanted_parts = {"generations": identity, "releases": desired["release"], "venvs": desired["venv"]}
+    ours = {f"{root}/{kind}/{item}" for kind, item in wanted_parts.items()}
+    return [
+        *(f"{root}/generations/{item}" for item in generations if item not in keep),
+        *(f"{root}/releases/{item}" for item in observed["releases"] if item not in releases),
+        *(f"{root}/venvs/{item}" for item in observed["venvs"] if item not in venvs),
+        *(path for path in observed["unfinished"] if path not in ours),
+    ]
+
+
+def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    """What only the host can tell, checked before anything on it changes."""
+    system = observed["os"]
+    if system["VERSION_ID"] not in SYSTEMS.get(system["ID"], ()):
+        supported = "; ".join(f"{name} {', '.join(versions)}" for name, versions in SYSTEMS.items())
+        shown = system["PRETTY_NAME"] or "an unknown system"
+        yield f"The host runs {shown}. The role supports {supported}. Example: a server with Debian 13."
+    if not observed["systemd"]:
+        yield "The host isn't run by systemd. It needs that as PID 1. Example: a virtual server, not a bare container."
+    yield from _python_problems(desired, observed)
+    yield from _name_problems(desired, observed)
+    yield from _port_problems(desired, observed)
+    if desired["rules"] is not None and desired["firewall_enable"] and not desired["ssh_ports"]:
+        yield (
+            "gunicorn_firewall_enable: got true, but no SSH server was found on the host, so ufw could lock you out. "
+            "It accepts true where sshd listens or Ansible connects over SSH. Example: gunicorn_firewall_enable: false"
+        )
+
+
+def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    name, found = desired["python"], observed["python"]
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    accepts = f"It accepts an interpreter from {oldest} on. Example: gunicorn_python: python3"
+    if not found:
+        yield f"gunicorn_python: got {name!r}, which is not on the host. {accepts}"
+    elif tuple(map(int, found["version"].split(".")[:2])) < OLDEST_PYTHON:
+        yield f"gunicorn_python: got {name!r}, which is Python {found['version']}. {accepts}"
+
+
+def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    name, user, entry = desired["name"], desired["user"], observed["user"]
+    if desired["create_user"] and entry and entry["gecos"] != USER_COMMENT.format(name=name):
+        yield (
+            f"gunicorn_name: got {name!r}, but the host has a user of that name that the role did not create. It "
+            f"accepts a name that is free. Example: gunicorn_name: {name}-web, or gunicorn_user: {user} to run as it"
+        )
+    if not desired["create_user"] and not entry:
+        yield (
+            f"gunicorn_user: got {user!r}, which is not a user of the host. It accepts one that exists, or an empty "
+            "string for one of the application's own. Example: gunicorn_user: ''"
+        )
+    for path in observed["foreign"]:
+        yield (
+            f"gunicorn_name: got {name!r}, but {path} exists and the role did not make it. It accepts a name that is "
+            f"free. Example: gunicorn_name: {name}-web"
+        )
+
+
+def _port_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    units = [f"{desired['name']}-{slot}.service" for slot in SLOTS]
+    socket = observed["units"][f"{desired['name']}.socket"]
+    public = socket["Listen"] if socket["ActiveState"] == "active" else []
+    for address in desired["addresses"]:
+        for item in observed["listening"]:
+            host = f"[{item['address']}]" if ":" in item["address"] else item["address"]
+            ours = item["unit"] in units or f"{host}:{item['port']}" in public
+            if ours or address["port"] != item["port"] or not _in_the_way(item["address"], address["host"]):
+                continue
+            yield (
+                f"gunicorn_bind: got port {item['port']}, which {item['process'] or 'another process'} already listens "
+                f"on ({item['address']}). It accepts an address that is free. Example: gunicorn_bind: "
+                f'["0.0.0.0:{item["port"] + 1}"], or stop that process first'
+            )
+            break
+
+
+def _in_the_way(held: str, wanted: str) -> bool:
+    """Tell whether a listener on one address keeps another from listening on the same port of the wanted address.
+
+    Others that listen on ``::`` nearly always take IPv4 as well; the role's own IPv6 sockets never do.
+    """
+    return held == "::" or bind.overlap(held, wanted)
+
+
+def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Say in a few lines what will change and why."""
+    lines = []
+    generations = observed["generations"]
+    old = generations.get(plan["serving"], {})
+    if plan["serving"] != plan["id"]:
+        before = f"replaces {plan['serving']}" if plan["serving"] else "nothing serves yet"
+        lines.append(f"{desired['name']}: generation {plan['id']} starts in slot {plan['slot']}; {before}")
+        if old:
+            parts = {"code": "release", "Python packages": "venv"}
+            changed = [word for word, key in parts.items() if old.get(key) != desired[key]]
+            lines.append("what differs: " + (" and ".join(changed) or "the configuration"))
+    elif plan["switch"]:
+        why = "its files were changed"
+        lines.append(f"{desired['name']}: generation {plan['id']} starts again in slot {plan['slot']}: {why}")
+    if plan["missing_packages"]:
+        lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))
+    if plan["socket_restart"] and plan["serving"]:
+        lines.append("the public socket changes")
+    lines += [f"firewall: allow {_rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]
+    lines += [f"firewall: withdraw {_rule_text(rule)}" for rule in plan["obsolete_rules"]]
+    if plan["enable_firewall"]:
+        lines.append("firewall: enable ufw")
+    lines += [f"remove {path}" for path in plan["prune"]]
+    return lines
+
+
+def _rule_text(rule: Mapping[str, Any]) -> str:
+    return f"port {rule['port']}/tcp from {rule['source']} to {rule['destination']}"

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""What a requirements file asks for, so that a venv is rebuilt when, and only when, that changes.
+
+Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+CONSTRAINT = "--constraint "
+"""What stands before a line that comes from a constraints file: it limits a version, but installs nothing."""
+
+_NESTED = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)(?:\s+|=))(?P<path>\S+)")
+_LOCAL = re.compile(r"(?:.*@\s*)?file:|(?!.*://)(?:\.|.*/|-e|--editable|-f|--find-links)")
+_PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*===?\s*(?P<version>[^\s;,#\\]+)")
+
+
+def lines(directory: str, path: str, seen: tuple[str, ...] = ()) -> list[str]:
+    """Give every line that counts, those of the files that ``-r`` and ``-c`` name included.
+
+    Comments and empty lines are left out, lines of a constraints file begin with `CONSTRAINT`. `path` is relative to
+    `directory`, a nested one to the file that names it.
+
+    Raises `OSError` where one of the files can't be read.
+    """
+    with open(os.path.join(directory, path), encoding="utf-8-sig") as file:
+        text = file.read()
+    # A comment goes on to the end of its line, even where that is a backslash.
+    joined = re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    found: list[str] = []
+    for raw in joined.splitlines():
+        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        nested = _NESTED.fullmatch(line)
+        if nested and "://" not in nested["path"]:
+            inner = os.path.normpath(os.path.join(os.path.dirname(path), nested["path"]))
+            if inner not in (*seen, path):
+                mark = CONSTRAINT if line.startswith(("-c", "--c")) else ""
+                found += [mark + each.removeprefix(mark) for each in lines(directory, inner, (*seen, path))]
+        elif line:
+            found.append(line)
+    return found
+
+
+def needs_source(wanted: list[str]) -> bool:
+    """Tell whether a line may install from the source tree (``.``, ``-e ./lib``): then its content counts too."""
+    return any(_LOCAL.match(line.removeprefix(CONSTRAINT)) for line in wanted)
+
+
+def pinned_version(wanted: list[str], name: str) -> str | None:
+    """Version that a line pins with ``==`` for a distribution, else ``None``. Names are compared as PEP 503 says."""
+    for line in wanted:
+        match = _PINNED.match(line.removeprefix(CONSTRAINT))
+        if match and _normalized(match["name"]) == _normalized(name) and "*" not in match["version"]:
+            return match["version"]
+    return None
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

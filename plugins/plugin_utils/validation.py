@@ -1,0 +1,414 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Every check of the role's variables that needs no look at a host.
+
+One entry of `VARIABLES` per public variable. All problems are collected, so that a user sees them at once; each
+message names the variable, what it got, what it accepts and an example.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, requirements
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME, plain
+
+OLDEST_GUNICORN = (27, 0, 1)
+"""27.0.1 lets clients that keep connections alive finish when a worker stops; older ones cut them off."""
+
+SOURCE_KINDS = ("directory",)
+"""Keys of ``gunicorn_source`` of which exactly one is given."""
+
+OWNED_SETTINGS = {
+    "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
+    "chdir": "leave it out; it is the directory of the release",
+    "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
+    "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
+    "daemon": "leave it out; systemd runs the service in the background",
+    "group": "set gunicorn_user; the service runs with that user's group",
+    "initgroups": "leave it out; systemd sets the groups",
+    "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
+    "reload": "leave it out; deploy again, the old generation serves until the new one is healthy",
+    "user": "set gunicorn_user",
+    "worker_tmp_dir": "leave it out; it is a directory in memory below /run/gunicorn",
+    "wsgi_app": "set gunicorn_wsgi_app",
+}
+"""Gunicorn settings that the role manages, with what to do instead."""
+
+OWNED_DIRECTIVES = {
+    "Environment": "set gunicorn_environment",
+    "EnvironmentFile": "set gunicorn_environment",
+    "ExecReload": "leave it out; it checks the configuration before Gunicorn loads it",
+    "ExecStart": "set gunicorn_settings",
+    "Group": "set gunicorn_user",
+    "NotifyAccess": "leave it out; Gunicorn's master tells systemd that it is up",
+    "Sockets": "set gunicorn_bind",
+    "Type": "leave it out; Gunicorn speaks systemd's notify protocol",
+    "User": "set gunicorn_user",
+    "WorkingDirectory": "leave it out; it is the directory of the release",
+}
+"""Directives of the service unit that the role manages, with what to do instead."""
+
+RESERVED_ENVIRONMENT = {
+    "GUNICORN_CMD_ARGS": "set gunicorn_settings; it would win over the configuration file",
+    "GUNICORN_GENERATION": "it tells the application which generation it runs in",
+    "LISTEN_FDS": "systemd sets it",
+    "LISTEN_PID": "systemd sets it",
+    "NOTIFY_SOCKET": "systemd sets it",
+}
+
+HEALTH_KEYS = ("path", "status", "timeout", "expect", "host")
+
+Check = Callable[[Any], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a variable accepts, for people and as a check that yields one reason per problem."""
+
+    accepts: str
+    example: str
+    check: Check
+    may_show: bool = True
+    """Whether a message may quote the value."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _text(value: Any) -> Iterator[str]:
+    if not _is_text(value):
+        yield "it is not a string"
+
+
+def _boolean(value: Any) -> Iterator[str]:
+    if not isinstance(value, bool) and str(value).lower() not in ("true", "false", "yes", "no", "1", "0", "on", "off"):
+        yield "it is neither true nor false"
+
+
+def _matching(pattern: str, reason: str) -> Check:
+    def check(value: Any) -> Iterator[str]:
+        if not _is_text(value) or not re.fullmatch(pattern, value):
+            yield reason
+
+    return check
+
+
+def _choice(*accepted: str) -> Check:
+    def check(value: Any) -> Iterator[str]:
+        if value not in accepted:
+            yield "it is none of " + ", ".join(accepted)
+
+    return check
+
+
+def _name(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,24}", value):
+        yield "it can't name a systemd unit, a user and a directory"
+    elif value.endswith(("-blue", "-green", "-check")):
+        yield "the endings -blue, -green and -check belong to the units of an application"
+
+
+def _version(value: Any) -> Iterator[str]:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)*)([a-z]+[0-9]+)?", value) if _is_text(value) else None
+    if not match:
+        yield "it is not the version of a release"
+        return
+    numbers = tuple(map(int, match[1].split(".")))
+    if numbers < OLDEST_GUNICORN or (numbers == OLDEST_GUNICORN and match[2]):
+        yield f"it is older than {'.'.join(map(str, OLDEST_GUNICORN))}"
+
+
+def _binds(value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not value:
+        yield "it is not a list with at least one address"
+        return
+    seen: list[bind.Address] = []
+    for item in value:
+        try:
+            address = bind.parse(str(item))
+        except ValueError as problem:
+            yield f"{item!r}: {problem}"
+            continue
+        for other in seen:
+            if (address.port, address.path) == (other.port, other.path) and bind.overlap(address.host, other.host):
+                yield f"{item!r} and {other.text!r} can't both be listened on"
+        seen.append(address)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not all(_is_text(item) and item.strip() for item in value):
+        yield "it is not a list of non-empty strings"
+
+
+def _networks(value: Any) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield "it is not a list"
+        return
+    for item in value:
+        try:
+            network = ipaddress.ip_network(str(item))
+        except ValueError as problem:
+            yield str(problem)
+            continue
+        if network.prefixlen == 0:
+            yield f"{item!r} is everybody: leave the list empty for that"
+
+
+def _keep(value: Any) -> Iterator[str]:
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9][0-9]{0,2}", str(value)):
+        yield "it is not a whole number from 1 to 999"
+
+
+def _mapping(value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield "it is not a dictionary"
+    elif not all(_is_text(key) for key in value):
+        yield "its keys are not all strings"
+
+
+def _settings(value: Any) -> Iterator[str]:
+    yield from _mapping(value)
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if str(key) in OWNED_SETTINGS:
+            yield f"{key!r} is not yours to set: {OWNED_SETTINGS[str(key)]}"
+        elif not re.fullmatch(r"[a-z][a-z0-9_]*", str(key)):
+            yield f"{key!r} is not the name of a Gunicorn setting"
+        try:
+            plain(item)
+        except TypeError as problem:
+            yield f"{key}: {problem}"
+
+
+def _environment(value: Any) -> Iterator[str]:
+    yield from _mapping(value)
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if str(key) in RESERVED_ENVIRONMENT:
+            yield f"{key} is not yours to set: {RESERVED_ENVIRONMENT[str(key)]}"
+        elif not ENVIRONMENT_NAME.fullmatch(str(key)):
+            yield f"{key!r} is not a name for an environment variable"
+        if not isinstance(item, (str, int, float)):
+            yield f"the value of {key} is neither a string, a number nor a boolean"
+        elif "\0" in str(item):
+            yield f"the value of {key} holds a NUL character"
+
+
+def _service_options(value: Any) -> Iterator[str]:
+    yield from _mapping(value)
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if str(key) in OWNED_DIRECTIVES:
+            yield f"{key} is not yours to set: {OWNED_DIRECTIVES[str(key)]}"
+        elif not re.fullmatch(r"[A-Z][A-Za-z0-9]+", str(key)):
+            yield f"{key!r} is not the name of a directive"
+        for single in item if isinstance(item, list) else [item]:
+            # A backslash at its end would draw in the next line of the unit.
+            if not isinstance(single, (str, int, float)) or re.search(r"[\n\r]|\\$", str(single)):
+                yield f"{key}: {single!r} is not one line of text, a number or a boolean"
+
+
+def _health(value: Any) -> Iterator[str]:
+    yield from _mapping(value)
+    if not isinstance(value, Mapping):
+        return
+    for key in value:
+        if key not in HEALTH_KEYS:
+            yield f"unknown key {key!r}" + _nearest(str(key), HEALTH_KEYS)
+    path = value.get("path", "/")
+    if not _is_text(path) or not re.fullmatch(r"/[!-~]*", path):
+        yield f"path: {path!r} doesn't start with / or holds a character that no URL has"
+    status = value.get("status", [200])
+    if not isinstance(status, list) or not status or not all(_is_status(code) for code in status):
+        yield f"status: {status!r} is not a list of HTTP status codes"
+    timeout = value.get("timeout", 30)
+    if isinstance(timeout, bool) or not re.fullmatch(r"[0-9]+", str(timeout)) or not 1 <= int(timeout) <= 3600:
+        yield f"timeout: {timeout!r} is not a whole number of seconds from 1 to 3600"
+    for key in ("expect", "host"):
+        if not _is_text(value.get(key, "")):
+            yield f"{key}: {value[key]!r} is not a string"
+    if re.search(r"[^!-~]", str(value.get("host", ""))):
+        yield f"host: {value['host']!r} is not a host name"
+
+
+def _is_status(code: Any) -> bool:
+    return not isinstance(code, bool) and bool(re.fullmatch(r"[1-5][0-9]{2}", str(code)))
+
+
+def _source(value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield "it is not a dictionary"
+        return
+    kinds = [key for key in value if key in SOURCE_KINDS]
+    for key in value:
+        if key not in (*SOURCE_KINDS, "exclude"):
+            yield f"unknown key {key!r}" + _nearest(str(key), (*SOURCE_KINDS, "exclude"))
+    if len(kinds) != 1:
+        yield "it says where the code comes from " + ("more than once" if kinds else "nowhere")
+    for kind in kinds:
+        if not _is_text(value[kind]) or not value[kind].strip():
+            yield f"{kind}: {value[kind]!r} is not a path"
+    if "exclude" in value:
+        for reason in _strings(value["exclude"]):
+            yield f"exclude: {reason}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+VARIABLES: dict[str, Variable] = {
+    "gunicorn_name": Variable(
+        "a lower-case letter, then at most 24 of a-z, 0-9, - and _", "gunicorn_name: shop", _name
+    ),
+    "gunicorn_state": Variable("present", "gunicorn_state: present", _choice("present")),
+    "gunicorn_source": Variable(
+        "a dictionary with `directory`, a path on the controller, and optionally `exclude`, a list of patterns",
+        'gunicorn_source: {directory: "{{ playbook_dir }}/.."}',
+        _source,
+    ),
+    "gunicorn_wsgi_app": Variable(
+        "MODULE:CALLABLE",
+        'gunicorn_wsgi_app: "wsgi:app"',
+        _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\([^\n]*\))?)?", "it is not MODULE:CALLABLE"),
+    ),
+    "gunicorn_requirements": Variable(
+        "the path of a requirements file inside the source",
+        "gunicorn_requirements: requirements/production.txt",
+        _matching(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]*", "it is not a path inside the source"),
+    ),
+    "gunicorn_packages": Variable(
+        "a list of requirement specifiers", 'gunicorn_packages: ["psycopg==3.2.9"]', _strings
+    ),
+    "gunicorn_version": Variable(
+        f"a release of Gunicorn from {'.'.join(map(str, OLDEST_GUNICORN))} on, in quotes",
+        'gunicorn_version: "27.0.1"',
+        _version,
+    ),
+    "gunicorn_python": Variable(
+        "the name or the absolute path of an interpreter on the host",
+        "gunicorn_python: python3.12",
+        _matching(r"[A-Za-z0-9._+-]+|(/[A-Za-z0-9._+-]+)+", "it is neither a command nor an absolute path"),
+    ),
+    "gunicorn_bind": Variable(
+        "a list of IP:PORT, [IPv6]:PORT and unix:/PATH that don't overlap", f"gunicorn_bind: {bind.EXAMPLE}", _binds
+    ),
+    "gunicorn_settings": Variable(
+        "a dictionary of Gunicorn's settings by their own names",
+        "gunicorn_settings: {workers: 4, timeout: 60}",
+        _settings,
+    ),
+    "gunicorn_conf_extra": Variable("Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text),
+    "gunicorn_environment": Variable(
+        "a dictionary of names and values",
+        'gunicorn_environment: {LOG_LEVEL: info, DATABASE_URL: "sqlite:////var/lib/gunicorn/shop/db"}',
+        _environment,
+        may_show=False,
+    ),
+    "gunicorn_health": Variable(
+        f"a dictionary with any of the keys {', '.join(HEALTH_KEYS)}",
+        "gunicorn_health: {path: /healthz, status: [200], timeout: 30}",
+        _health,
+    ),
+    "gunicorn_keep_releases": Variable("a whole number from 1 to 999", "gunicorn_keep_releases: 3", _keep),
+    "gunicorn_user": Variable(
+        "the name of a user that exists, or an empty string for one of the application's own",
+        "gunicorn_user: www-data",
+        _matching(r"([a-z_][a-z0-9_-]{0,31})?", "it is not a user name"),
+    ),
+    "gunicorn_firewall": Variable("true or false", "gunicorn_firewall: true", _boolean),
+    "gunicorn_firewall_sources": Variable(
+        "a list of IP addresses and networks", 'gunicorn_firewall_sources: ["192.0.2.0/24", "2001:db8::/32"]', _networks
+    ),
+    "gunicorn_firewall_enable": Variable("true or false", "gunicorn_firewall_enable: true", _boolean),
+    "gunicorn_hardening": Variable("true or false", "gunicorn_hardening: true", _boolean),
+    "gunicorn_service_options": Variable(
+        "a dictionary of directives of the [Service] section",
+        'gunicorn_service_options: {MemoryMax: 512M, ReadWritePaths: ["/srv/uploads"]}',
+        _service_options,
+    ),
+    "gunicorn_force": Variable("true or false", "gunicorn_force: true", _boolean),
+}
+"""Every public variable of the role, in the order of its defaults."""
+
+
+def problems(values: Mapping[str, Any], source_directory: str = "", names: Iterable[str] = ()) -> list[str]:
+    """Check the role's variables; no problem, no message.
+
+    `values` maps each name in `VARIABLES` to its value, `source_directory` is the absolute path that
+    ``gunicorn_source.directory`` means, `names` lists the ``gunicorn_`` variables that the user set.
+
+    Raises `KeyError` where a variable is missing from `values`.
+    """
+    found: list[str] = []
+    for name, variable in VARIABLES.items():
+        found += [_message(name, variable, values[name], reason) for reason in variable.check(values[name])]
+    found += _misspelt(names)
+    if not found and source_directory:
+        found += _source_problems(values, source_directory)
+    return found
+
+
+def _message(name: str, variable: Variable, got: Any, reason: str) -> str:
+    shown = f"got {got!r}: {reason}" if variable.may_show else reason
+    return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
+
+
+def _misspelt(names: Iterable[str]) -> Iterator[str]:
+    prefix = "gunicorn_"
+    known = [name[len(prefix) :] for name in VARIABLES]
+    for name in sorted(set(names) - set(VARIABLES)):
+        near = difflib.get_close_matches(name[len(prefix) :], known, n=1, cutoff=0.9)
+        if near:
+            meant = prefix + near[0]
+            yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
+
+
+def _source_problems(values: Mapping[str, Any], directory: str) -> Iterator[str]:
+    """Look into the source on the controller; the variables themselves are known to be well-formed."""
+
+    def about(name: str, reason: str) -> str:
+        return _message(name, VARIABLES[name], values[name], reason)
+
+    if not os.path.isdir(directory):
+        yield about("gunicorn_source", f"{directory} is not a directory on the controller")
+        return
+    wanted: list[str] = []
+    path = values["gunicorn_requirements"]
+    if os.path.isfile(os.path.join(directory, path)):
+        try:
+            wanted = requirements.lines(directory, path)
+        except (OSError, UnicodeDecodeError) as problem:
+            yield about("gunicorn_requirements", str(problem))
+    elif path not in ("", "requirements.txt"):
+        yield about("gunicorn_requirements", f"{directory} has no such file")
+    module = values["gunicorn_wsgi_app"].split(":")[0]
+    elsewhere = "pythonpath" in values["gunicorn_settings"] or requirements.needs_source(wanted)
+    if not elsewhere and not _has_module(directory, module):
+        file = module.replace(".", "/") + ".py"
+        yield about("gunicorn_wsgi_app", f"there is no {file} in {directory}")
+    pinned = requirements.pinned_version([*wanted, *values["gunicorn_packages"]], "gunicorn")
+    if pinned is not None and pinned != values["gunicorn_version"]:
+        reason = f"the requirements pin gunicorn=={pinned}; take that line out or set gunicorn_version to it"
+        yield about("gunicorn_version", reason)
+
+
+def _has_module(directory: str, module: str) -> bool:
+    """Tell whether a dotted module name leads to a module (a compiled one too) or a package below the directory."""
+    path = os.path.join(directory, *module.split("."))
+    parent, name = os.path.split(path)
+    if os.path.isfile(path + ".py") or os.path.isdir(path):
+        return True
+    return os.path.isdir(parent) and any(item.startswith(name + ".") for item in os.listdir(parent))
