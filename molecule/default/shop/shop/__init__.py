@@ -1,0 +1,1 @@
+"""The shop, an application that makes use of what the role can be told."""
