@@ -72,36 +72,26 @@ seconds:
   type: float
   sample: 0.84
 status:
-  description: HTTP status of the last answer; 0 where there was none.
-  returned: always
+  description: HTTP status of the healthy answer.
+  returned: success
   type: int
   sample: 200
 reason:
-  description: What is wrong, in one line.
+  description: What is wrong, in one line. RV(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure
   type: str
   sample: "the application failed to start: ModuleNotFoundError: No module named 'flask'"
-traceback:
-  description: End of the last traceback that the service wrote.
-  returned: failure
-  type: list
-  elements: str
-journal:
-  description: Last lines that the service wrote.
-  returned: failure
-  type: list
-  elements: str
 """
 
 import http.client
 import socket
+import threading
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 PAUSE = 0.1
-REQUEST_TIMEOUT = 5.0
 BODY_LIMIT = 64 * 1024
 TRACEBACK_LINES = 12
 JOURNAL_LINES = 15
@@ -170,10 +160,24 @@ def diagnose(lines: list[str], state: dict[str, str]) -> str:
     traceback = last_traceback(lines)
     if traceback:
         return "the application failed to start: " + traceback[-1]
-    errors = [line for line in lines if "[ERROR]" in line or line.startswith("gunicorn.conf.py:")]
-    if errors:
-        return errors[-1]
+    plain = [line for line in lines if line.startswith(("gunicorn.conf.py:", "Failed to "))]
+    logged = [line.split("[ERROR] ", 1)[1] for line in lines if "[ERROR] " in line]
+    if plain or logged:
+        return (plain or logged)[-1]
     return f"the service ended (result {state.get('Result')}, status {state.get('ExecMainStatus')})"
+
+
+class Question(threading.Thread):
+    """One request in the background, so that the service is watched while it takes its time."""
+
+    def __init__(self, path: str, health: dict[str, Any], timeout: float) -> None:
+        super().__init__(daemon=True)
+        self.arguments = (path, health, timeout)
+        self.answer = (0, "no answer yet")
+
+    def run(self) -> None:
+        """Ask."""
+        self.answer = ask(*self.arguments)
 
 
 class Gate:
@@ -188,45 +192,56 @@ class Gate:
 
     def state(self) -> dict[str, str]:
         """What systemd says about the service."""
-        names = "ActiveState,Result,ExecMainStatus,NRestarts,InvocationID"
+        names = "ActiveState,Result,ExecMainStatus,InvocationID,Job"
         _rc, out, _err = self.module.run_command([self.systemctl, "show", "--property", names, self.unit])
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
-    def journal(self, state: dict[str, str]) -> list[str]:
-        """Lines that this run of the service wrote."""
+    def journal(self, invocation: str) -> list[str]:
+        """Lines that one run of the service wrote."""
         journalctl = self.module.get_bin_path("journalctl")
-        if not journalctl:
+        if not journalctl or not invocation:
             return []
         command = [journalctl, "--no-pager", "--output", "cat", "--lines", "200"]
-        since = state.get("InvocationID")
-        # A restart has an invocation of its own; what the first one wrote matters, so ask for the unit as a whole.
-        match = ["--unit", self.unit] if state.get("NRestarts", "0") != "0" or not since else []
-        _rc, out, _err = self.module.run_command(command + (match or ["_SYSTEMD_INVOCATION_ID=" + str(since)]))
+        _rc, out, _err = self.module.run_command([*command, "_SYSTEMD_INVOCATION_ID=" + invocation])
         lines: list[str] = out.splitlines()
         return lines
 
     def wait(self) -> None:
         """Ask until the answer is healthy; leave the module with success or failure."""
         started = time.monotonic()
-        status, problem = 0, "no answer yet"
+        question: Question | None = None
+        invocation, status, problem = "", 0, "no answer yet"
         while True:
             state = self.state()
-            if state.get("ActiveState") in ("failed", "inactive") or state.get("NRestarts", "0") != "0":
-                lines = self.journal(state)
-                self.fail(diagnose(lines, state), lines, status)
-            left = self.health["timeout"] - (time.monotonic() - started)
-            if left <= 0:
-                reason = f"it wasn't healthy within {self.health['timeout']} s: {problem}"
-                self.fail(reason, self.journal(state), status)
-            if state.get("ActiveState") == "active":
-                status, problem = ask(self.socket, self.health, min(REQUEST_TIMEOUT, max(left, PAUSE)))
+            active = state.get("ActiveState")
+            # While a job waits in the queue, the state is still that from before the start that this is about.
+            if not state.get("Job") or active == "activating":
+                current = state.get("InvocationID", "")
+                invocation = invocation or current
+                # A service that ends is started again, by systemd or by the request that waits at its socket.
+                if active in ("failed", "inactive") or current != invocation:
+                    lines = self.journal(invocation)
+                    self.fail(diagnose(lines, state), lines)
+            if question and not question.is_alive():
+                status, problem = question.answer
+                question = None
                 if not problem:
                     seconds = round(time.monotonic() - started, 2)
                     self.module.exit_json(changed=False, seconds=seconds, status=status)
-            time.sleep(PAUSE)
+            left = self.health["timeout"] - (time.monotonic() - started)
+            if left <= 0:
+                reason = f"it wasn't healthy within {self.health['timeout']} s: {problem}"
+                self.fail(reason, self.journal(invocation))
+            if not question and active == "active":
+                question = Question(self.socket, self.health, left)
+                question.start()
+            if question:
+                question.join(PAUSE)
+            else:
+                time.sleep(PAUSE)
 
-    def fail(self, reason: str, lines: list[str], status: int) -> None:
-        """Leave the module: what is wrong, the traceback, the journal."""
+    def fail(self, reason: str, lines: list[str]) -> None:
+        """Leave the module: what is wrong, then the traceback or else the end of the journal."""
         traceback = last_traceback(lines)
         text = [f"{self.unit}: {reason}"]
         if traceback:
@@ -234,9 +249,7 @@ class Gate:
         elif lines:
             text += ["", f"Its last lines (journalctl -u {self.unit}):"]
             text += ["  " + line for line in lines[-JOURNAL_LINES:]]
-        self.module.fail_json(
-            msg="\n".join(text), reason=reason, status=status, traceback=traceback, journal=lines[-JOURNAL_LINES:]
-        )
+        self.module.fail_json(msg="\n".join(text), reason=reason)
 
 
 def main() -> None:

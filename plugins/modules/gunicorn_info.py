@@ -171,6 +171,14 @@ def read(path: str) -> str:
         return ""
 
 
+def target(path: str) -> str:
+    """Target of a symbolic link; empty where it is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
 def parse_assignments(text: str) -> dict[str, str]:
     """Parse ``KEY=value`` lines, as os-release and ``systemctl show`` write them. Quotes around a value go."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
@@ -335,14 +343,12 @@ class Host:
         return {"active": active, "state": state.get("ActiveState"), "generation": ""}
 
     def live(self) -> str:
-        alias = os.path.join(UNIT_DIRECTORY, self.name + ".service")
-        target = os.path.basename(os.readlink(alias)) if os.path.islink(alias) else ""
-        match = re.match(re.escape(self.name) + r"-(blue|green)\.service$", target)
+        unit = os.path.basename(target(os.path.join(UNIT_DIRECTORY, self.name + ".service")))
+        match = re.match(re.escape(self.name) + r"-(blue|green)\.service$", unit)
         return match.group(1) if match else ""
 
     def link(self, name: str) -> str:
-        path = os.path.join(self.root, name)
-        return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
+        return os.path.basename(target(os.path.join(self.root, name)))
 
     def children(self, kind: str) -> list[str]:
         try:
@@ -428,9 +434,11 @@ class Host:
         for directory in glob.iglob("/proc/[0-9]*/fd"):
             process = os.path.dirname(directory)
             try:
-                links = [os.readlink(os.path.join(directory, fd)) for fd in os.listdir(directory)]
+                descriptors = os.listdir(directory)
             except OSError:
                 continue
+            # A busy process closes some of them meanwhile.
+            links = [target(os.path.join(directory, descriptor)) for descriptor in descriptors]
             held = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")} & inodes
             for inode in held:
                 if inode not in found or found[inode]["process"] == "systemd":

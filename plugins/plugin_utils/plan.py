@@ -48,19 +48,19 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     and ``old_slot`` that serves until then, one boolean or list per stage, and ``summary`` for people.
     """
     identity = generation_id(desired)
-    live = observed["live"]
+    live = _live_slot(observed)
     serving = observed["slots"][live]["generation"] if live and observed["slots"][live]["active"] else ""
     force = bool(desired["force"])
 
-    generation = _generation_stage(desired, observed, identity)
+    new = identity not in observed["generations"]
+    configure = new or bool(_differing_generation_files(desired, observed, identity))
+    checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]}
     socket = _socket_stage(desired, observed)
-    units_differ = bool(live) and bool(
-        _differing(_unit_texts(desired, identity, live), observed["files"], "root", "0644")
-    )
-    switch = serving != identity or generation["configure"] or units_differ or socket["restart"]
+    units_differ = bool(live) and bool(_differing_units(desired, observed, identity, live))
+    switch = serving != identity or configure or units_differ or socket["restart"]
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
-    activate = switch or other_runs or observed["current"] != identity
+    activate = switch or other_runs or observed["live"] != slot or observed["current"] != identity
     firewall = _firewall_stage(desired, observed)
     prune = _prune_stage(desired, observed, identity, serving)
 
@@ -70,16 +70,17 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "serving": serving,
         "slot": slot,
         "old_slot": live if switch else "",
+        "slot_busy": switch and observed["slots"][slot]["state"] in BUSY,
         "slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{slot}.service" in observed["files"],
         "other_slot": _other(slot),
         "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
         "previous": serving if serving and serving != identity else observed["previous"],
         "missing_packages": [name for name in desired["packages"] if name not in observed["packages"]],
         "create_user": desired["create_user"] and not observed["user"],
-        "release": desired["release"] not in observed["releases"],
-        "venv": desired["venv"] not in observed["venvs"],
-        "configure": generation["configure"] or force,
-        "generation_is_new": generation["new"],
+        "release": force or desired["release"] not in observed["releases"],
+        "venv": force or desired["venv"] not in observed["venvs"],
+        "configure": configure or force,
+        "units": _units_to_write(desired, observed, identity, slot, switch, force),
         "switch": switch,
         "socket_restart": socket["restart"],
         "socket_conflict": socket["conflict"],
@@ -91,7 +92,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "enable_firewall": firewall["enable"],
         "prune": prune,
     }
-    plan["build"] = force or any(plan[key] for key in ("missing_packages", "create_user", "release", "venv"))
+    plan["prepare"] = (
+        bool(plan["missing_packages"] or _differing(checker, observed["files"], "root", "0644"))
+        or plan["create_user"]
+        or force
+    )
+    plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
     plan["summary"] = _summary(desired, observed, plan)
     return plan
 
@@ -103,6 +109,14 @@ def generation_id(desired: Mapping[str, Any]) -> str:
         parts += [name, text]
     parts.append(desired["slot_unit"])
     return short_digest(*(part.encode() for part in parts))
+
+
+def _live_slot(observed: Mapping[str, Any]) -> str:
+    """Slot that serves: the one that bears the service's name, unless an interrupted run gave that to one that rests."""
+    named: str = observed["live"]
+    if named and not observed["slots"][named]["active"] and observed["slots"][_other(named)]["active"]:
+        return _other(named)
+    return named
 
 
 def _other(slot: str) -> str:
@@ -139,16 +153,28 @@ def _differing(
     return differing
 
 
-def _generation_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, bool]:
-    root = f"/opt/{desired['name']}"
-    directory = f"{root}/generations/{identity}"
+def _differing_units(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, slot: str) -> list[str]:
+    return _differing(_unit_texts(desired, identity, slot), observed["files"], "root", "0644")
+
+
+def _units_to_write(
+    desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, slot: str, switch: bool, force: bool
+) -> list[str]:
+    """Names of the unit files to write, but for the public socket's, which is written while that is closed.
+
+    The unit of the preflight names the generation too, and is looked at only when there is one to prove.
+    """
+    texts = _unit_texts(desired, identity, slot)
+    differing = list(texts) if force else _differing(texts, observed["files"], "root", "0644")
+    names = [path.rsplit("/", 1)[-1] for path in differing]
+    public = f"{desired['name']}.socket"
+    return [*(name for name in names if name != public), *([f"{desired['name']}-check.service"] if switch else [])]
+
+
+def _differing_generation_files(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> list[str]:
+    directory = f"/opt/{desired['name']}/generations/{identity}"
     texts = {f"{directory}/{name}": text for name, text in desired["generation_files"].items()}
-    group = observed["user"].get("group", desired["user"])
-    new = identity not in observed["generations"]
-    differing = _differing(texts, observed["files"], group, "0640") + _differing(
-        {f"{root}/check_config.py": desired["check_config"]}, observed["files"], "root", "0644"
-    )
-    return {"new": new, "configure": new or bool(differing)}
+    return _differing(texts, observed["files"], observed["user"].get("group", desired["user"]), "0640")
 
 
 def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, bool]:
@@ -160,13 +186,11 @@ def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> di
     unit = f"{desired['name']}.socket"
     texts = {f"{UNIT_DIRECTORY}/{unit}": desired["public_socket"]}
     active = observed["units"][unit].get("ActiveState") == "active"
-    restart = not active or bool(_differing(texts, observed["files"], "root", "0644"))
-    if not restart:
-        return {"restart": False, "conflict": False}
     ports = {address["port"] for address in desired["addresses"] if address["port"]}
     held = {item["port"] for item in observed["listening"]}
-    unix = any(address["path"] for address in desired["addresses"])
-    return {"restart": True, "conflict": bool(ports & held) or unix}
+    # An interrupted run may have written the unit and not opened the socket.
+    restart = not active or bool(ports - held) or bool(_differing(texts, observed["files"], "root", "0644"))
+    return {"restart": restart, "conflict": restart and bool(ports & held)}
 
 
 def _firewall_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:

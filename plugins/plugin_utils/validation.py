@@ -163,7 +163,7 @@ def _networks(value: Any) -> Iterator[str]:
 
 
 def _keep(value: Any) -> Iterator[str]:
-    if isinstance(value, bool) or not re.fullmatch(r"[1-9][0-9]{0,2}", str(value)):
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", str(value)):
         yield "it is not a whole number from 1 to 999"
 
 
@@ -233,7 +233,7 @@ def _health(value: Any) -> Iterator[str]:
     if not isinstance(status, list) or not status or not all(_is_status(code) for code in status):
         yield f"status: {status!r} is not a list of HTTP status codes"
     timeout = value.get("timeout", 30)
-    if isinstance(timeout, bool) or not re.fullmatch(r"[0-9]+", str(timeout)) or not 1 <= int(timeout) <= 3600:
+    if not re.fullmatch(r"[0-9]+", str(timeout)) or not 1 <= int(timeout) <= 3600:
         yield f"timeout: {timeout!r} is not a whole number of seconds from 1 to 3600"
     for key in ("expect", "host"):
         if not _is_text(value.get(key, "")):
@@ -243,7 +243,7 @@ def _health(value: Any) -> Iterator[str]:
 
 
 def _is_status(code: Any) -> bool:
-    return not isinstance(code, bool) and bool(re.fullmatch(r"[1-5][0-9]{2}", str(code)))
+    return bool(re.fullmatch(r"[1-5][0-9]{2}", str(code)))
 
 
 def _source(value: Any) -> Iterator[str]:

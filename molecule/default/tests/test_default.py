@@ -15,7 +15,7 @@ import yaml
 from testinfra.host import Host
 
 ADDRESSES = {"pyweb-molecule-1": "198.51.100.11", "pyweb-molecule-2": "198.51.100.12"}
-ENVIRONMENT: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "environment.yml").read_text())["shop_environment"]
+ENVIRONMENT: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "vars" / "environment.yml").read_text())["shop_environment"]
 
 
 @pytest.fixture(scope="module", params=sorted(ADDRESSES))
