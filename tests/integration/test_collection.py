@@ -1,0 +1,97 @@
+"""The collection in somebody else's project: installed from an archive or from Git, used by its full name."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT, Controller, Server
+
+Variables = dict[str, Any]
+
+
+def ansible_galaxy(*arguments: str, cwd: Path) -> str:
+    """Call ansible-galaxy; its output."""
+    done = subprocess.run(["ansible-galaxy", "collection", *arguments], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project that knows nothing of the checkout, with its own configuration and a play with the role."""
+    directory = tmp_path_factory.mktemp("project")
+    (directory / "ansible.cfg").write_text("[defaults]\ncollections_path = collections\n")
+    (directory / "deploy.yml").write_text(
+        """
+- name: Somebody's own play
+  hosts: gunicorn
+  become: true
+  tasks:
+    - name: Include the role
+      ansible.builtin.include_role:
+        name: pyweb.deploy.gunicorn
+"""
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a Git repository with the tracked and the new files of the checkout, as a push would publish them."""
+    directory = tmp_path_factory.mktemp("repository") / "deploy"
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, directory / name
+        if not source.exists() and not source.is_symlink():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    subprocess.run([*git, "init", "-q"], cwd=directory, check=True)
+    subprocess.run([*git, "add", "-A"], cwd=directory, check=True)
+    subprocess.run([*git, "commit", "-qm", "Publish"], cwd=directory, check=True)
+    return directory
+
+
+def deploy(controller: Controller, server: Server, variables: Variables, project: Path, playbook: str) -> None:
+    """Deploy from the project and look at what came of it."""
+    environment = {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_PIPELINING": "1"}
+    play = controller.play(server, variables, playbook=playbook, environment=environment)
+    assert play, play.output
+    assert server.get() == "Hello, World!"
+    again = controller.play(server, variables, playbook=playbook, environment=environment)
+    assert again, again.output
+    assert again.changed == 0, again.output
+
+
+def test_from_the_built_archive(
+    controller: Controller, server: Server, variables: Variables, project: Path, repository: Path
+) -> None:
+    ansible_galaxy("build", "--output-path", str(project), str(repository), cwd=project)
+    archive = next(project.glob("pyweb-deploy-*.tar.gz"))
+    ansible_galaxy("install", "--no-deps", "-p", "collections", str(archive), cwd=project)
+    installed = project / "collections" / "ansible_collections" / "pyweb" / "deploy"
+    present = {path.name for path in installed.iterdir()}
+    assert {"README.md", "roles", "playbooks", "plugins", "LICENSE"} <= present
+    assert not {"tests", "molecule", "rig", "Makefile", ".collections", ".ci"} & present, "users get what they use"
+    deploy(controller, server, variables, project, "pyweb.deploy.site")
+    deploy(controller, server, variables, project, str(project / "deploy.yml"))
+
+
+def test_from_a_git_url(
+    controller: Controller, server: Server, variables: Variables, project: Path, repository: Path
+) -> None:
+    shutil.rmtree(project / "collections", ignore_errors=True)
+    ansible_galaxy("install", "--no-deps", "-p", "collections", f"git+file://{repository}", cwd=project)
+    deploy(controller, server, variables, project, "pyweb.deploy.site")

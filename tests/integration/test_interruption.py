@@ -1,0 +1,50 @@
+"""A run that is cut off in the middle: the site goes on, and the next run finishes the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Controller, Load, Server
+
+PLUGINS = Path(__file__).parent / "callback_plugins"
+
+
+@pytest.mark.parametrize(
+    ("task", "served"),
+    [
+        ("release | Mark the release as complete", "World"),
+        ("configure | Mark the generation as complete", "World"),
+        ("preflight | Stop the private process", "World"),
+        ("activate | Give it the name of the service", "either"),
+        ("activate | Stop the other slot once its requests are answered", "either"),
+        ("activate | Record what serves now and what served before", "Pluto"),
+    ],
+)
+def test_a_run_cut_off_at(
+    controller: Controller,
+    site: Server,
+    variables: dict[str, Any],
+    application: Path,
+    task: str,
+    served: str,
+) -> None:
+    (application / "wsgi.py").write_text((application / "wsgi.py").read_text().replace("World", "Pluto") + f"# {task}\n")
+    killer = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS),
+        "ANSIBLE_CALLBACKS_ENABLED": "killer",
+        "KILL_AT": task,
+    }
+    with Load(site.address) as load:
+        cut = controller.play(site, variables, environment=killer)
+        assert cut.rc == -9, cut.output
+        assert served == "either" or served in site.get()
+        play = controller.play(site, variables)
+    assert play, play.output
+    assert load.failures == []
+    assert site.get() == "Hello, Pluto!"
+    states = site.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
+    assert sorted(states) == ["active", "inactive", "inactive"], "nothing of the first attempt is left running"
+    assert controller.play(site, variables).changed == 0

@@ -1,0 +1,517 @@
+"""What the module gunicorn_info makes of a host."""
+
+from __future__ import annotations
+
+import glob
+import grp
+import hashlib
+import json
+import os
+import platform
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
+from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
+    Host,
+    merge_rules,
+    parse_assignments,
+    parse_rules,
+    parse_sockets,
+)
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+Commands = dict[str, Callable[..., str]]
+
+
+class Module:
+    """Stands for AnsibleModule. Knows the commands that a test names, and the interpreters of this machine."""
+
+    def __init__(self, commands: Commands, **params: Any) -> None:
+        self.commands = commands
+        self.params = {"name": "shop", "user": "shop", "python": "python3", "packages": [], **params}
+
+    def get_bin_path(self, name: str, opt_dirs: Any = None) -> str | None:
+        assert opt_dirs is None or all(path.startswith("/") for path in opt_dirs)
+        if name in self.commands or os.path.isabs(name):
+            return name
+        return None
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        if command[0] in self.commands:
+            return 0, self.commands[command[0]](*command[1:]), ""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]:
+    """Make a host whose files lie below tmp_path: opt/shop and units."""
+    (tmp_path / "units").mkdir()
+    (tmp_path / "opt").mkdir()
+    monkeypatch.setattr(gunicorn_info, "UNIT_DIRECTORY", str(tmp_path / "units"))
+    monkeypatch.setattr(gunicorn_info, "OTHER_UNIT_DIRECTORIES", (str(tmp_path / "package-units"),))
+
+    def make(commands: Commands | None = None, **params: Any) -> Host:
+        found = Host(Module(commands or {}, **params))
+        found.root = str(tmp_path / "opt/shop")
+        return found
+
+    return make
+
+
+def write(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+# The parsers
+
+SAMPLES = Path(__file__).parent / "samples"
+"""Files of a server: /proc/net/tcp and tcp6, ufw's user.rules and user6.rules."""
+
+TCP, TCP6, RULES, RULES6 = ((SAMPLES / name).read_text() for name in ("tcp", "tcp6", "user.rules", "user6.rules"))
+COMMENT = "pyweb.deploy shop"
+
+
+def test_listening_sockets_of_ipv4() -> None:
+    assert parse_sockets(TCP, 4) == [
+        {"address": "0.0.0.0", "port": 8000, "inode": "85645"},
+        {"address": "127.0.0.11", "port": 38161, "inode": "73589"},
+    ]
+
+
+def test_listening_sockets_of_ipv6() -> None:
+    assert parse_sockets(TCP6, 6) == [
+        {"address": "::", "port": 22, "inode": "75870"},
+        {"address": "::1", "port": 8000, "inode": "75871"},
+        {"address": "2001:db8::5", "port": 8080, "inode": "75872"},
+    ]
+
+
+@pytest.mark.parametrize("text", ["", TCP.splitlines()[0] + "\n"])
+def test_no_sockets(text: str) -> None:
+    assert parse_sockets(text, 4) == []
+
+
+def test_rules_with_the_comment() -> None:
+    assert parse_rules(RULES, COMMENT) == [
+        {"port": 8000, "source": "any", "destination": "any"},
+        {"port": 8001, "source": "198.51.100.0/24", "destination": "192.0.2.5"},
+    ]
+
+
+def test_rules_of_ipv6() -> None:
+    assert parse_rules(RULES6, COMMENT) == [
+        {"port": 8000, "source": "any", "destination": "any"},
+        {"port": 8001, "source": "2001:db8::/32", "destination": "any"},
+    ]
+
+
+def test_rules_of_another_application() -> None:
+    assert [rule["port"] for rule in parse_rules(RULES, "pyweb.deploy shop2")] == [8002]
+
+
+def test_a_rule_of_both_families_counts_once() -> None:
+    rules, rules6 = parse_rules(RULES, COMMENT), parse_rules(RULES6, COMMENT)
+    assert [(rule["port"], rule["source"]) for rule in merge_rules(rules, rules6)] == [
+        (8000, "any"),
+        (8001, "198.51.100.0/24"),
+        (8001, "2001:db8::/32"),
+    ]
+
+
+def test_assignments() -> None:
+    text = "# comment=1\nID=debian\nNAME=\"Debian GNU/Linux\"\nEMPTY=\nURL='a=b'\nno assignment\n"
+    assert parse_assignments(text) == {"ID": "debian", "NAME": "Debian GNU/Linux", "EMPTY": "", "URL": "a=b"}
+
+
+# Units, slots, generations
+
+UNITS_SHOWN = """\
+Listen=0.0.0.0:8000 (Stream)
+Listen=[::]:8000 (Stream)
+LoadState=loaded
+ActiveState=active
+SubState=running
+FragmentPath=/etc/systemd/system/shop.socket
+
+MainPID=0
+LoadState=not-found
+ActiveState=inactive
+SubState=dead
+FragmentPath=
+"""
+
+
+def test_units_are_asked_for_in_one_go(host: Callable[..., Host]) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def systemctl(*arguments: str) -> str:
+        asked.append(arguments)
+        return UNITS_SHOWN
+
+    states = host({"systemctl": systemctl}).unit_states()
+    assert len(asked) == 1
+    assert asked[0][-7:] == tuple(states)
+    assert states["shop.socket"]["Listen"] == ["0.0.0.0:8000", "[::]:8000"]
+    assert states["shop.socket"]["ActiveState"] == "active"
+    assert states["shop-blue.service"]["ActiveState"] == "inactive"
+    assert states["shop-blue.service"]["Listen"] == []
+
+
+def test_units_of_a_host_without_systemd(host: Callable[..., Host]) -> None:
+    states = host().unit_states()
+    assert list(states) == [
+        "shop.socket",
+        *(f"shop-{unit}.{kind}" for unit in ("blue", "green", "check") for kind in ("service", "socket")),
+    ]
+    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
+    assert all(state == unknown for state in states.values())
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that was started as generation 0a1b2c."""
+    environment = {"A": "1", "GUNICORN_GENERATION": "0a1b2c", "Z": "2"}
+    with subprocess.Popen(["/bin/sleep", "60"], env=environment) as started:
+        yield started
+        started.kill()
+
+
+@linux
+def test_a_slot_runs_what_its_process_says(
+    host: Callable[..., Host], tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_GENERATION=ffffff\n")
+    state = {"MainPID": str(process.pid), "ActiveState": "active", "FragmentPath": str(unit)}
+    assert host().slot(state) == {"active": True, "state": "active", "generation": "0a1b2c"}
+
+
+@pytest.mark.parametrize(
+    ("state", "active"), [("active", True), ("reloading", True), ("activating", False), ("failed", False)]
+)
+def test_a_slot_without_process_is_what_its_unit_says(
+    host: Callable[..., Host], tmp_path: Path, state: str, active: bool
+) -> None:
+    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_GENERATION=ffffff\n")
+    found = host().slot({"MainPID": "0", "ActiveState": state, "FragmentPath": str(unit)})
+    assert found == {"active": active, "state": state, "generation": "ffffff"}
+
+
+def test_a_slot_that_was_never_used(host: Callable[..., Host]) -> None:
+    found = host().slot({"LoadState": "not-found", "ActiveState": "inactive", "FragmentPath": ""})
+    assert found == {"active": False, "state": "inactive", "generation": ""}
+
+
+@pytest.mark.parametrize(
+    ("target", "live"),
+    [
+        ("/etc/systemd/system/shop-blue.service", "blue"),
+        ("shop-green.service", "green"),
+        ("shop-check.service", ""),
+        ("shop2-blue.service", ""),
+        ("/dev/null", ""),
+        (None, ""),
+    ],
+)
+def test_the_live_slot_bears_the_name(host: Callable[..., Host], tmp_path: Path, target: str | None, live: str) -> None:
+    if target:
+        (tmp_path / "units/shop.service").symlink_to(target)
+    assert host().live() == live
+
+
+def test_a_file_of_that_name_is_no_live_slot(host: Callable[..., Host], tmp_path: Path) -> None:
+    write(tmp_path / "units/shop.service", "[Service]\n")
+    assert host().live() == ""
+
+
+def test_generations(host: Callable[..., Host], tmp_path: Path) -> None:
+    records = tmp_path / "opt/shop/generations"
+    record = {"release": "r", "venv": "v", "created": "2026-06-01T00:00:00Z"}
+    write(records / "aaa/generation.json", json.dumps(record))
+    write(records / "bbb/generation.json", '{"release": ')
+    write(records / "ccc/gunicorn.conf.py", "")
+    assert host().generations() == ({"aaa": record}, [str(records / "bbb"), str(records / "ccc")])
+
+
+def test_no_generations(host: Callable[..., Host]) -> None:
+    assert host().generations() == ({}, [])
+
+
+def test_finished_releases(host: Callable[..., Host], tmp_path: Path) -> None:
+    releases = tmp_path / "opt/shop/releases"
+    write(releases / "aaa/.complete")
+    write(releases / "bbb/wsgi.py")
+    assert host().finished("releases") == (["aaa"], [str(releases / "bbb")])
+    assert host().finished("venvs") == ([], [])
+
+
+def test_links(host: Callable[..., Host], tmp_path: Path) -> None:
+    (tmp_path / "opt/shop").mkdir()
+    (tmp_path / "opt/shop/current").symlink_to("generations/aaa")
+    assert (host().link("current"), host().link("previous")) == ("aaa", "")
+
+
+def test_a_managed_file(host: Callable[..., Host], tmp_path: Path) -> None:
+    path = write(tmp_path / "file", "text\n")
+    path.chmod(0o640)
+    assert host().file(str(path)) == {
+        "sha256": hashlib.sha256(b"text\n").hexdigest(),
+        "owner": pwd.getpwuid(os.getuid()).pw_name,
+        "group": grp.getgrgid(path.stat().st_gid).gr_name,
+        "mode": "0640",
+    }
+
+
+def test_a_file_of_nobody(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "file")
+
+    def nobody(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    found = host().file(str(path))
+    assert (found["owner"], found["group"]) == (str(path.stat().st_uid), str(path.stat().st_gid))
+
+
+def test_which_files_are_managed(host: Callable[..., Host], tmp_path: Path) -> None:
+    generation = tmp_path / "opt/shop/generations/aaa"
+    wanted = [
+        write(tmp_path / "units/shop.socket"),
+        write(tmp_path / "units/shop-green.service"),
+        write(tmp_path / "opt/shop/check_config.py"),
+        write(generation / "environment"),
+        write(generation / "gunicorn.conf.py"),
+    ]
+    (generation / "code").symlink_to(tmp_path)
+    (generation / "python").symlink_to(write(tmp_path / "python"))
+    (tmp_path / "units/shop.service").symlink_to("shop-green.service")
+    write(tmp_path / "units/other.service")
+    write(tmp_path / "opt/shop/generations/bbb/environment")
+    assert set(host().files({"aaa": {}})) == {str(path) for path in wanted}
+
+
+# What others made
+
+
+def test_nothing_foreign_on_a_new_host(host: Callable[..., Host]) -> None:
+    assert host().foreign() == []
+
+
+def test_our_own_things_are_not_foreign(host: Callable[..., Host], tmp_path: Path) -> None:
+    write(tmp_path / "units/shop.socket", "# Written by the Ansible role pyweb.deploy.gunicorn.\n")
+    write(tmp_path / "units/shop-blue.service", "# Written by the Ansible role pyweb.deploy.gunicorn.\n")
+    (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
+    (tmp_path / "opt/shop/.pyweb.deploy").mkdir(parents=True)
+    assert host().foreign() == []
+
+
+def test_a_package_that_is_in_the_shadow_of_ours_is_left_alone(host: Callable[..., Host], tmp_path: Path) -> None:
+    (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
+    write(tmp_path / "package-units/shop.service", "[Service]\n")
+    assert host().foreign() == []
+
+
+def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -> None:
+    (tmp_path / "opt/shop").mkdir()
+    assert host().foreign() == []
+
+
+@pytest.mark.parametrize(
+    "path", ["units/shop.service", "units/shop.socket", "units/shop-blue.service", "package-units/shop.service"]
+)
+def test_units_of_others(host: Callable[..., Host], tmp_path: Path, path: str) -> None:
+    write(tmp_path / path, "[Unit]\nDescription=The shop\n")
+    assert host().foreign() == [str(tmp_path / path)]
+
+
+def test_a_masked_unit_is_foreign(host: Callable[..., Host], tmp_path: Path) -> None:
+    (tmp_path / "units/shop.service").symlink_to("/dev/null")
+    assert host().foreign() == [str(tmp_path / "units/shop.service")]
+
+
+def test_a_directory_or_file_of_others(host: Callable[..., Host], tmp_path: Path) -> None:
+    path = write(tmp_path / "opt/shop", "a file")
+    assert host().foreign() == [str(path)]
+    path.unlink()
+    write(tmp_path / "opt/shop/index.html")
+    assert host().foreign() == [str(tmp_path / "opt/shop")]
+
+
+# The host itself
+
+
+def test_os_release(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'
+    monkeypatch.setattr(gunicorn_info, "read", {"/etc/os-release": text}.__getitem__)
+    assert host().os_release() == {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
+
+
+def test_no_os_release(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_info, "read", lambda _path: "")
+    assert host().os_release() == {"ID": "", "VERSION_ID": "", "PRETTY_NAME": ""}
+
+
+def test_the_interpreter_that_runs_the_module(host: Callable[..., Host]) -> None:
+    assert host(python=sys.executable).python() == {
+        "path": os.path.realpath(sys.executable),
+        "version": platform.python_version(),
+        "venv": True,
+    }
+
+
+def test_another_interpreter(host: Callable[..., Host], tmp_path: Path) -> None:
+    other = tmp_path / "python3.12"
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    found = host(python=str(other)).python()
+    assert (found["version"], found["venv"]) == (platform.python_version(), True)
+
+
+@pytest.mark.parametrize("python", ["python3.99", "/bin/false"])
+def test_no_interpreter(host: Callable[..., Host], python: str) -> None:
+    assert host(python=python).python() == {}
+
+
+def test_debian_packages(host: Callable[..., Host]) -> None:
+    def dpkg_query(*arguments: str) -> str:
+        assert arguments[-3:] == ("ufw", "tar", "procps")
+        return "ufw config-files\ntar installed\nprocps not-installed\n"
+
+    assert host({"dpkg-query": dpkg_query}, packages=["ufw", "tar", "procps"]).packages() == ["tar"]
+
+
+def test_no_debian_packages(host: Callable[..., Host]) -> None:
+    assert host(packages=["tar"]).packages() == []
+    assert host({"dpkg-query": lambda *_arguments: "x installed"}).packages() == []
+
+
+def test_the_user(host: Callable[..., Host]) -> None:
+    me = pwd.getpwuid(os.getuid())
+    found = host(user=me.pw_name).user()
+    assert (found["uid"], found["gecos"], found["group"]) == (me.pw_uid, me.pw_gecos, grp.getgrgid(me.pw_gid).gr_name)
+    assert host(user="no-such-user").user() == {}
+
+
+@linux
+def test_who_listens(host: Callable[..., Host]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (found,) = [item for item in host().listening() if item["port"] == port]
+    comm = Path("/proc/self/comm").read_text().strip()
+    assert (found["address"], found["process"]) == ("127.0.0.1", comm)
+    assert set(found) == {"address", "port", "process", "unit"}
+
+
+@linux
+def test_a_holder_in_its_unit(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd passed a socket on, the service holds it, not systemd."""
+    files = {"/proc/1/comm": "systemd\n", "/proc/1/cgroup": "0::/init.scope\n"}
+    files |= {"/proc/77/comm": "gunicorn\n", "/proc/77/cgroup": "0::/system.slice/shop-blue.service\n"}
+    links = {
+        "/proc/1/fd/9": "socket:[5]",
+        "/proc/77/fd/1": "/dev/null",
+        "/proc/77/fd/2": "",
+        "/proc/77/fd/3": "socket:[5]",
+    }
+
+    def readlink(path: str) -> str:
+        if not links[path]:
+            raise FileNotFoundError  # closed since the directory was listed
+        return links[path]
+
+    monkeypatch.setattr(gunicorn_info, "read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(os, "listdir", lambda path: [link.rsplit("/", 1)[1] for link in links if link.startswith(path)])
+    monkeypatch.setattr(os, "readlink", readlink)
+    for order in (("1", "77"), ("77", "1")):
+        monkeypatch.setattr(glob, "iglob", lambda _pattern, order=order: [f"/proc/{pid}/fd" for pid in order])
+        assert host().holders({"5"}) == {"5": {"process": "gunicorn", "unit": "shop-blue.service"}}
+    assert host().holders({"6"}) == {}
+
+
+def listener(port: int, process: str) -> dict[str, Any]:
+    return {"address": "0.0.0.0", "port": port, "process": process, "unit": ""}
+
+
+def test_ports_of_the_ssh_server(host: Callable[..., Host]) -> None:
+    listening = [listener(2222, "sshd"), listener(22, "sshd"), listener(22, "sshd"), listener(8000, "gunicorn")]
+    assert host().ssh_ports(listening) == [22, 2222]
+
+
+@pytest.mark.parametrize(
+    ("shown", "ports"),
+    [
+        ("Listen=0.0.0.0:22 (Stream)\nListen=[::]:22 (Stream)\nActiveState=active\n", [22]),
+        ("Listen=2222 (Stream)\nActiveState=active\n", [2222]),
+        ("Listen=[::]:22 (Stream)\nActiveState=inactive\n", []),
+        ("", []),
+    ],
+)
+def test_ports_of_an_ssh_server_that_systemd_starts(host: Callable[..., Host], shown: str, ports: list[int]) -> None:
+    assert host({"systemctl": lambda *_arguments: shown}).ssh_ports([listener(22, "systemd")]) == ports
+
+
+def test_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/etc/ufw/user.rules": RULES, "/etc/ufw/user6.rules": RULES6, "/etc/ufw/ufw.conf": "# x\nENABLED=yes\n"}
+    monkeypatch.setattr(gunicorn_info, "read", files.__getitem__)
+    found = host({"ufw": str}).firewall()
+    assert (found["installed"], found["enabled"], len(found["rules"])) == (True, True, 3)
+
+
+def test_a_firewall_that_is_off(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_info, "read", lambda path: "ENABLED=no\n" if path == "/etc/ufw/ufw.conf" else "")
+    assert host({"ufw": str}).firewall() == {"installed": True, "enabled": False, "rules": []}
+
+
+def test_no_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_info, "read", lambda _path: "")
+    assert host().firewall() == {"installed": False, "enabled": False, "rules": []}
+
+
+def test_reading(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a\xffb")
+    assert gunicorn_info.read(str(path)) == "a\ufffdb"
+    assert gunicorn_info.read(str(tmp_path / "missing")) == ""
+    assert gunicorn_info.read(str(tmp_path)) == ""
+    assert gunicorn_info.read("") == ""
+
+
+# The module
+
+
+def run_main(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        gunicorn_info.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_it_needs_root(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = run_main(capsys, name="shop", user="shop")
+    assert result["failed"] is True
+    assert "become: true" in result["msg"]
+
+
+@linux
+def test_it_returns_what_its_documentation_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = run_main(capsys, name="no-such-application", user="no-such-user")
+    assert result["changed"] is False
+    documented = yaml.safe_load(gunicorn_info.RETURN)["gunicorn"]["contains"]
+    assert set(result["gunicorn"]) == set(documented)
+    assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["foreign"]) == ("", {}, [])

@@ -1,0 +1,260 @@
+"""The role's interface says the same wherever it is written down."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
+from ansible_collections.pyweb.deploy.tests import readme_variables
+
+Data = dict[str, Any]
+
+# Found when the tests are collected, so that each file is a test of its own.
+ROLE = Path(__file__).resolve().parents[2] / "roles/gunicorn"
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def defaults(role: Path) -> Data:
+    found: Data = load(role / "defaults/main.yml")
+    return found
+
+
+@pytest.fixture(scope="module")
+def main_spec(role: Path) -> Data:
+    found: Data = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def internal(role: Path) -> Data:
+    found: Data = load(role / "vars/main.yml")
+    return found
+
+
+def test_public_names(defaults: Data) -> None:
+    assert all(name.startswith("gunicorn_") for name in defaults)
+
+
+def test_the_specification_has_the_defaults(defaults: Data, main_spec: Data) -> None:
+    assert list(main_spec["options"]) == list(defaults)
+    assert {name: option["default"] for name, option in main_spec["options"].items()} == defaults
+
+
+def test_the_specification_leaves_the_checks_to_the_role(defaults: Data, main_spec: Data) -> None:
+    for name, option in main_spec["options"].items():
+        assert set(option) == {"type", "default", "description"}
+        assert option["type"] == ("str" if isinstance(defaults[name], str) else "raw")
+
+
+KINDS = {
+    str: ("A string",),
+    bool: ("Whether ",),
+    int: ("A whole number",),
+    list: ("A list of ",),
+    dict: ("A dictionary ",),
+}
+
+
+def test_each_description_begins_with_the_type(defaults: Data, main_spec: Data) -> None:
+    for name, option in main_spec["options"].items():
+        assert option["description"][0].startswith(KINDS[type(defaults[name])]), name
+
+
+def test_each_default_has_a_comment(role: Path, defaults: Data) -> None:
+    text = (role / "defaults/main.yml").read_text()
+    for name in defaults:
+        assert re.search(rf"^# [^\n]+\n{name}:", text, re.MULTILINE), name
+
+
+def test_every_variable_is_checked(defaults: Data, internal: Data) -> None:
+    assert list(VARIABLES) == list(defaults)
+    assert internal["__gunicorn_input"] == {name: f"{{{{ {name} }}}}" for name in defaults}
+    assert list(internal["__gunicorn_input"]) == list(defaults)
+
+
+def test_internal_names(internal: Data) -> None:
+    assert all(name.startswith("__gunicorn_") for name in internal)
+
+
+def test_documented_defaults_are_the_ones_in_use(defaults: Data, internal: Data) -> None:
+    used = internal["__gunicorn_default_health"]
+    assert defaults["gunicorn_health"].items() <= used.items()
+
+
+# Tasks
+
+TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
+
+
+def tasks(content: list[Data]) -> Iterator[Data]:
+    """Every task of a file, those in blocks included."""
+    for task in content:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part, []))
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
+def test_every_task_has_a_name(path: Path) -> None:
+    for task in tasks(load(path)):
+        assert task.get("name"), task
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
+def test_what_tasks_set_is_internal(path: Path) -> None:
+    for task in tasks(load(path)):
+        names = [task["register"]] if "register" in task else []
+        names += itertools.chain(task.get("vars", {}), task.get("ansible.builtin.set_fact", {}))
+        assert all(name.startswith("__gunicorn_") for name in names), names
+
+
+def test_the_story_is_short(role: Path) -> None:
+    assert len((role / "tasks/main.yml").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
+def test_no_task_file_is_orphaned(path: Path) -> None:
+    others = "".join(other.read_text() for other in TASK_FILES if other != path)
+    assert path.name == "main.yml" or f"_tasks: {path.name}" in others
+
+
+# Versions
+
+
+def newest(pattern: str, text: str) -> str | None:
+    """Highest version among those that a pattern finds."""
+    found = re.findall(pattern, text, re.MULTILINE)
+    return max(found, key=lambda version: tuple(map(int, version.split("."))), default=None)
+
+
+def test_the_version_is_the_newest_in_the_changelog(root: Path) -> None:
+    version = load(root / "galaxy.yml")["version"]
+    changelog = root / "changelogs/changelog.yaml"
+    if changelog.exists():
+        assert max(load(changelog)["releases"], key=lambda item: tuple(map(int, item.split(".")))) == version
+    for name in ("CHANGELOG.rst", "CHANGELOG.md"):
+        if (root / name).exists():
+            found = newest(r"^(?:#+ )?\[?v?(\d+\.\d+\.\d+)\b", (root / name).read_text())
+            assert found in (None, version), name
+
+
+def test_the_readme_names_the_version(root: Path) -> None:
+    version = load(root / "galaxy.yml")["version"]
+    readme = root / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    claims = re.findall(r"pyweb[.-]deploy(?:==|:|@v?|-)(\d+\.\d+\.\d+)", text)
+    assert set(claims) <= {version}
+
+
+def test_what_is_new_is_in_this_version(root: Path) -> None:
+    """Plugins say since when they exist; none is from the future."""
+    version = tuple(map(int, load(root / "galaxy.yml")["version"].split(".")))
+    for path in (root / "plugins").rglob("*.py"):
+        for added in re.findall(r'^version_added: "?([0-9.]+)"?$', path.read_text(), re.MULTILINE):
+            assert tuple(map(int, added.split("."))) <= version, path
+
+
+def test_the_tested_floor_is_the_same_everywhere(root: Path, role: Path) -> None:
+    floor = load(role / "meta/main.yml")["galaxy_info"]["min_ansible_version"]
+    assert load(root / "meta/runtime.yml")["requires_ansible"] == f">={floor}.0"
+
+
+# The table in the README
+
+SPECS: Data = {
+    "argument_specs": {
+        "main": {
+            "options": {
+                "gunicorn_a": {"default": [], "description": ["A list of C(x|y), with\n  V(z).", "More."]},
+                "gunicorn_b": {"default": 'say "ü"', "description": ["A string."]},
+            }
+        }
+    }
+}
+TABLE = r"""| Variable | Default | Meaning |
+|---|---|---|
+| `gunicorn_a` | `[]` | A list of `x\|y`, with `z`. |
+| `gunicorn_b` | `"say \"ü\""` | A string. |"""
+
+
+def test_the_table() -> None:
+    assert readme_variables.table(SPECS) == TABLE
+
+
+def test_only_what_is_between_the_markers_changes() -> None:
+    readme = "# Title\n\n<!-- variables -->\nold\n<!-- /variables -->\n\nEnd\n"
+    wanted = f"# Title\n\n<!-- variables -->\n\n{TABLE}\n\n<!-- /variables -->\n\nEnd\n"
+    assert readme_variables.current(readme, SPECS) == wanted
+    assert readme_variables.current(wanted, SPECS) == wanted
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [
+        "",
+        "<!-- variables -->",
+        "<!-- /variables --><!-- variables -->",
+        "<!-- variables -->" * 2 + "<!-- /variables -->",
+    ],
+)
+def test_a_readme_without_its_markers(readme: str) -> None:
+    with pytest.raises(ValueError, match=r"README\.md needs the lines"):
+        readme_variables.current(readme, SPECS)
+
+
+@pytest.fixture
+def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "README.md"
+    path.write_text("x\n<!-- variables -->\n<!-- /variables -->\n")
+    monkeypatch.setattr(readme_variables, "README", path)
+    return path
+
+
+def test_writing_and_checking(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = readme.read_text()
+    assert readme_variables.main(["--check"]) == 1
+    assert "is old" in capsys.readouterr().err
+    assert readme.read_text() == before
+    assert readme_variables.main([]) == 0
+    assert all(f"| `{name}` | " in readme.read_text() for name in VARIABLES)
+    assert readme_variables.main(["--check"]) == 0
+    readme.write_text(readme.read_text().replace("whole number", "number"))
+    assert readme_variables.main(["--check"]) == 1
+
+
+def test_wrong_use(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert readme_variables.main(["--chek"]) == 2
+    assert "usage" in capsys.readouterr().err
+    readme.write_text("")
+    assert readme_variables.main(["--check"]) == 1
+
+
+def test_the_table_in_the_readme_is_current(root: Path) -> None:
+    readme = root / "README.md"
+    if not readme.exists() or readme_variables.BEGIN not in readme.read_text():
+        pytest.skip("README.md has no table yet")
+    command = [sys.executable, str(root / "tests/readme_variables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# What Ansible shows
+
+
+def test_ansible_doc_shows_every_variable(root: Path, defaults: Data) -> None:
+    command = [sys.executable, "-m", "ansible", "doc", "--type", "role", "pyweb.deploy.gunicorn", "--json"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    shown = yaml.safe_load(done.stdout)["pyweb.deploy.gunicorn"]["entry_points"]["main"]["options"]
+    assert set(shown) == set(defaults)

@@ -1,0 +1,441 @@
+"""The check of the role's variables: what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems
+
+HIDDEN = "s3cret-value"
+
+
+@pytest.fixture
+def values(role: Path) -> dict[str, Any]:
+    """The defaults and a source: nothing is wrong with them."""
+    found: dict[str, Any] = yaml.safe_load((role / "defaults/main.yml").read_text())
+    found["gunicorn_source"] = {"directory": "/srv/shop"}
+    return found
+
+
+def test_nothing_wrong(values: dict[str, Any]) -> None:
+    assert problems(values) == []
+
+
+BAD: dict[str, list[tuple[Any, str]]] = {
+    "gunicorn_name": [
+        (None, "can't name"),
+        (7, "can't name"),
+        ("", "can't name"),
+        ("Shop", "can't name"),
+        ("1shop", "can't name"),
+        ("shop app", "can't name"),
+        ("shop.app", "can't name"),
+        ("../shop", "can't name"),
+        ("shop\n", "can't name"),
+        ("a" * 26, "can't name"),
+        ("shop-blue", "endings"),
+        ("shop-check", "endings"),
+    ],
+    "gunicorn_state": [("", "none of"), ("running", "none of"), (True, "none of"), (["present"], "none of")],
+    "gunicorn_source": [
+        ({}, "nowhere"),
+        (None, "not a dictionary"),
+        ("/srv/shop", "not a dictionary"),
+        ({"directory": ""}, "directory: '' is not a path"),
+        ({"directory": "  "}, "is not a path"),
+        ({"directory": ["/srv"]}, "is not a path"),
+        ({"directry": "/srv/shop"}, "unknown key 'directry'; did you mean 'directory'?"),
+        ({"directory": "/srv/shop", "exclude": "tests"}, "exclude: it is not a list"),
+        ({"directory": "/srv/shop", "exclude": [1]}, "exclude: it is not a list"),
+        ({"directory": "/srv/shop", "excludes": []}, "did you mean 'exclude'?"),
+    ],
+    "gunicorn_wsgi_app": [
+        ("", "MODULE:CALLABLE"),
+        (None, "MODULE:CALLABLE"),
+        (["wsgi"], "MODULE:CALLABLE"),
+        ("wsgi:", "MODULE:CALLABLE"),
+        (":app", "MODULE:CALLABLE"),
+        ("wsgi app", "MODULE:CALLABLE"),
+        ("shop-main:app", "MODULE:CALLABLE"),
+        ("shop/main:app", "MODULE:CALLABLE"),
+        ("wsgi:app\n", "MODULE:CALLABLE"),
+        ("wsgi:create_app(", "MODULE:CALLABLE"),
+    ],
+    "gunicorn_requirements": [
+        (None, "inside the source"),
+        (["requirements.txt"], "inside the source"),
+        ("/etc/passwd", "inside the source"),
+        ("../requirements.txt", "inside the source"),
+        ("a/../../b.txt", "inside the source"),
+        ("a\nb", "inside the source"),
+    ],
+    "gunicorn_packages": [
+        ("redis", "list of non-empty strings"),
+        (None, "list of non-empty strings"),
+        ([""], "list of non-empty strings"),
+        ([1], "list of non-empty strings"),
+        ({"redis": "1"}, "list of non-empty strings"),
+    ],
+    "gunicorn_version": [
+        (27.0, "not the version"),
+        (27, "not the version"),
+        ("", "not the version"),
+        ("latest", "not the version"),
+        (">=27.0.1", "not the version"),
+        ("27.0.1\n", "not the version"),
+        ("26.0.0", "older than 27.0.1"),
+        ("27.0", "older than 27.0.1"),
+        ("27.0.0", "older than 27.0.1"),
+        ("9.9.9", "older than 27.0.1"),
+        ("27.0rc2", "older than 27.0.1"),
+        ("27.0.1rc1", "older than 27.0.1"),
+    ],
+    "gunicorn_python": [
+        ("", "neither a command"),
+        (3.12, "neither a command"),
+        ("python3 -O", "neither a command"),
+        ("bin/python3", "neither a command"),
+        ("/usr/bin/", "neither a command"),
+        ("python3;id", "neither a command"),
+    ],
+    "gunicorn_bind": [
+        ("0.0.0.0:8000", "not a list"),
+        ([], "not a list with at least one"),
+        (None, "not a list"),
+        ([8000], "8000: it is neither"),
+        (["0.0.0.0:80000"], "port 80000 is out of range"),
+        (["localhost:8000"], "resolves no names"),
+        (["0.0.0.0:8000", "0.0.0.0:8000"], "can't both"),
+        (["0.0.0.0:8000", "127.0.0.1:8000"], "can't both"),
+        (["[::1]:8000", "[::]:8000"], "can't both"),
+        (["unix:/run/a.sock", "unix:/run/a.sock"], "can't both"),
+    ],
+    "gunicorn_settings": [
+        (None, "not a dictionary"),
+        (["workers"], "not a dictionary"),
+        ({1: 2}, "not all strings"),
+        ({"bind": "0.0.0.0:80"}, "set gunicorn_bind"),
+        ({"daemon": True}, "systemd runs the service"),
+        ({"Workers": 4}, "not the name of a Gunicorn setting"),
+        ({"worker-class": "sync"}, "not the name of a Gunicorn setting"),
+        ({"timeout": float("nan")}, "no Python literal"),
+        ({"raw_env": [{"a": float("inf")}]}, "no Python literal"),
+    ],
+    "gunicorn_conf_extra": [(None, "not a string"), (["import os"], "not a string"), ({}, "not a string")],
+    "gunicorn_environment": [
+        (None, "not a dictionary"),
+        (HIDDEN, "not a dictionary"),
+        ([{"TOKEN": HIDDEN}], "not a dictionary"),
+        ({"1TOKEN": HIDDEN}, "'1TOKEN' is not a name"),
+        ({"TO KEN": HIDDEN}, "'TO KEN' is not a name"),
+        ({"TOKEN": [HIDDEN]}, "the value of TOKEN is neither"),
+        ({"TOKEN": None}, "the value of TOKEN is neither"),
+        ({"TOKEN": {"a": HIDDEN}}, "the value of TOKEN is neither"),
+        ({"TOKEN": HIDDEN + "\0"}, "the value of TOKEN holds a NUL"),
+        ({"GUNICORN_CMD_ARGS": HIDDEN}, "GUNICORN_CMD_ARGS is not yours to set"),
+        ({"LISTEN_FDS": HIDDEN}, "LISTEN_FDS is not yours to set"),
+        ({7: HIDDEN}, "not all strings"),
+    ],
+    "gunicorn_health": [
+        (None, "not a dictionary"),
+        ("/healthz", "not a dictionary"),
+        ({"url": "/healthz"}, "unknown key 'url'"),
+        ({"timout": 5}, "did you mean 'timeout'?"),
+        ({"path": "healthz"}, "path: 'healthz'"),
+        ({"path": "/a b"}, "path: '/a b'"),
+        ({"path": "/\r\nHost: x"}, "path:"),
+        ({"path": None}, "path: None"),
+        ({"status": 200}, "status: 200"),
+        ({"status": []}, "status: []"),
+        ({"status": ["ok"]}, "status: ['ok']"),
+        ({"status": [True]}, "status: [True]"),
+        ({"status": [99]}, "status: [99]"),
+        ({"timeout": 0}, "timeout: 0"),
+        ({"timeout": 3601}, "timeout: 3601"),
+        ({"timeout": "30s"}, "timeout: '30s'"),
+        ({"timeout": True}, "timeout: True"),
+        ({"timeout": -1}, "timeout: -1"),
+        ({"expect": 1}, "expect: 1"),
+        ({"host": ["a"]}, "host: ['a']"),
+        ({"host": "a\r\nb"}, "is not a host name"),
+    ],
+    "gunicorn_keep_releases": [
+        (0, "whole number"),
+        (-1, "whole number"),
+        (1000, "whole number"),
+        (2.5, "whole number"),
+        ("three", "whole number"),
+        ("", "whole number"),
+        (True, "whole number"),
+        (None, "whole number"),
+    ],
+    "gunicorn_user": [
+        (None, "not a user name"),
+        (1000, "not a user name"),
+        ("Web", "not a user name"),
+        ("web user", "not a user name"),
+        ("a" * 33, "not a user name"),
+    ],
+    "gunicorn_firewall": [("maybe", "neither true nor false"), (None, "neither"), ("", "neither"), (2, "neither")],
+    "gunicorn_firewall_sources": [
+        ("192.0.2.0/24", "not a list"),
+        (None, "not a list"),
+        (["office"], "'office' does not appear"),
+        (["192.0.2.1/24"], "host bits"),
+        (["192.0.2.0/33"], "192.0.2.0/33"),
+        ([8000], "'8000' does not appear"),
+        (["0.0.0.0/0"], "leave the list empty"),
+        (["::/0"], "leave the list empty"),
+    ],
+    "gunicorn_firewall_enable": [("maybe", "neither"), ([], "neither")],
+    "gunicorn_hardening": [("strict", "neither"), ({}, "neither")],
+    "gunicorn_service_options": [
+        (None, "not a dictionary"),
+        (["MemoryMax=1G"], "not a dictionary"),
+        ({"User": "root"}, "set gunicorn_user"),
+        ({"ExecReload": "/bin/true"}, "ExecReload is not yours to set"),
+        ({"memorymax": "1G"}, "not the name of a directive"),
+        ({"Memory Max": "1G"}, "not the name of a directive"),
+        ({"MemoryMax": None}, "MemoryMax: None"),
+        ({"MemoryMax": "1G\nUser=root"}, "not one line"),
+        ({"MemoryMax": "1G\r"}, "not one line"),
+        ({"MemoryMax": "1G\\"}, "not one line"),
+        ({"ReadWritePaths": ["/a", "b\nc"]}, "not one line"),
+        ({"ReadWritePaths": [["/a"]]}, "not one line"),
+        ({1: "x"}, "not all strings"),
+    ],
+    "gunicorn_force": [("maybe", "neither"), (None, "neither")],
+}
+
+
+def test_every_variable_has_bad_values() -> None:
+    assert list(BAD) == list(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "reason"), [(name, bad, reason) for name, cases in BAD.items() for bad, reason in cases]
+)
+def test_bad_values(values: dict[str, Any], name: str, bad: Any, reason: str) -> None:
+    found = problems({**values, name: bad})
+    assert any(reason in message for message in found), found
+    for message in found:
+        assert message.startswith(f"{name}: ")
+        assert f"It accepts {VARIABLES[name].accepts}. " in message
+        assert message.endswith(f"Example: {VARIABLES[name].example}")
+        if name == "gunicorn_environment":
+            assert HIDDEN not in message
+        else:
+            assert f"got {bad!r}: " in message
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("gunicorn_name", "a" * 25),
+    ("gunicorn_name", "shop_2-web"),
+    ("gunicorn_source", {"directory": "../shop", "exclude": ["tests", "*.md"]}),
+    ("gunicorn_source", {"directory": "/srv/shop", "exclude": []}),
+    ("gunicorn_wsgi_app", "wsgi"),
+    ("gunicorn_wsgi_app", "shop.main:create_app()"),
+    ("gunicorn_wsgi_app", "shop.main:create_app('it', n=1)"),
+    ("gunicorn_requirements", ""),
+    ("gunicorn_requirements", "requirements/..production.txt"),
+    ("gunicorn_version", "27.0.1"),
+    ("gunicorn_version", "27.0.2"),
+    ("gunicorn_version", "27.1rc1"),
+    ("gunicorn_version", "28"),
+    ("gunicorn_version", "100.0"),
+    ("gunicorn_python", "/opt/python-3.13/bin/python3.13"),
+    ("gunicorn_bind", ["0.0.0.0:8000", "[::]:8000"]),
+    ("gunicorn_bind", ["127.0.0.1:8000", "192.0.2.5:8000"]),
+    ("gunicorn_bind", ["0.0.0.0:8000", "0.0.0.0:8001"]),
+    ("gunicorn_bind", ["unix:/run/a.sock", "unix:/run/b.sock"]),
+    ("gunicorn_settings", {"workers": 4, "raw_paste_global_conf": ["a=b"], "proc_name": None}),
+    ("gunicorn_environment", {"_A1": "x", "B": 1, "C": 0.5, "D": True, "E": ""}),
+    ("gunicorn_health", {}),
+    ("gunicorn_health", {"path": "/healthz?full=1", "status": [200, "204"], "timeout": "5"}),
+    ("gunicorn_health", {"expect": "", "host": "a.example"}),
+    ("gunicorn_health", {"timeout": 3600}),
+    ("gunicorn_keep_releases", "5"),
+    ("gunicorn_keep_releases", 999),
+    ("gunicorn_user", "www-data"),
+    ("gunicorn_firewall", "no"),
+    ("gunicorn_firewall", 1),
+    ("gunicorn_firewall_sources", ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32"]),
+    ("gunicorn_service_options", {"MemoryMax": "512M", "ReadWritePaths": ["", "/srv"], "Nice": 5, "PrivateTmp": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "good"), GOOD)
+def test_good_values(values: dict[str, Any], name: str, good: Any) -> None:
+    assert problems({**values, name: good}) == []
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_example_is_accepted(name: str) -> None:
+    example = yaml.safe_load(VARIABLES[name].example)
+    assert list(example) == [name]
+    assert list(VARIABLES[name].check(example[name])) == []
+
+
+@pytest.mark.parametrize("setting", validation.OWNED_SETTINGS)
+def test_settings_that_the_role_manages(values: dict[str, Any], setting: str) -> None:
+    (message,) = problems({**values, "gunicorn_settings": {setting: "x"}})
+    assert f"'{setting}' is not yours to set: {validation.OWNED_SETTINGS[setting]}" in message
+
+
+@pytest.mark.parametrize("directive", validation.OWNED_DIRECTIVES)
+def test_directives_that_the_role_manages(values: dict[str, Any], directive: str) -> None:
+    (message,) = problems({**values, "gunicorn_service_options": {directive: "x"}})
+    assert f"{directive} is not yours to set: {validation.OWNED_DIRECTIVES[directive]}" in message
+
+
+def test_all_problems_at_once(values: dict[str, Any]) -> None:
+    values.update(gunicorn_name="Shop", gunicorn_bind=["x", "0.0.0.0:0"], gunicorn_health={"path": "x", "timeout": 0})
+    found = problems(values, names=[*values, "gunicorn_evironment"])
+    assert [message.split(":")[0] for message in found] == [
+        "gunicorn_name",
+        "gunicorn_bind",
+        "gunicorn_bind",
+        "gunicorn_health",
+        "gunicorn_health",
+        "gunicorn_evironment",
+    ]
+
+
+def test_a_missing_variable_is_an_error_of_the_caller(values: dict[str, Any]) -> None:
+    del values["gunicorn_bind"]
+    with pytest.raises(KeyError, match="gunicorn_bind"):
+        problems(values)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("gunicorn_enviroment", "gunicorn_environment"),
+        ("gunicorn_environments", "gunicorn_environment"),
+        ("gunicorn_requirement", "gunicorn_requirements"),
+        ("gunicorn_package", "gunicorn_packages"),
+        ("gunicorn_setting", "gunicorn_settings"),
+        ("gunicorn_keep_release", "gunicorn_keep_releases"),
+        ("gunicorn_firewall_source", "gunicorn_firewall_sources"),
+        ("gunicorn_service_option", "gunicorn_service_options"),
+        ("gunicorn_wsgiapp", "gunicorn_wsgi_app"),
+    ],
+)
+def test_misspelt_names(values: dict[str, Any], wrong: str, meant: str) -> None:
+    (message,) = problems(values, names=[*values, wrong])
+    assert message.startswith(f"{wrong}: the role has no such variable; did you mean {meant}? ")
+    assert message.endswith(f"Example: {VARIABLES[meant].example}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gunicorn_static_root",
+        "gunicorn_users",
+        "gunicorn_domain",
+        "gunicorn_health_url",
+        "gunicorn_port",
+        "gunicorn_",
+        "gunicorn_workers_base",
+    ],
+)
+def test_names_that_only_look_alike(values: dict[str, Any], name: str) -> None:
+    assert problems(values, names=[*values, name]) == []
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "wsgi.py").write_text("app = 1\n")
+    (tmp_path / "requirements.txt").write_text("flask==3.1.3\n")
+    return tmp_path
+
+
+def only(found: list[str], name: str) -> str:
+    """The one message, which is about that variable."""
+    (message,) = found
+    assert message.startswith(f"{name}: got ")
+    assert f"Example: {VARIABLES[name].example}" in message
+    return message
+
+
+def test_a_source_that_is_all_right(values: dict[str, Any], app: Path) -> None:
+    assert problems(values, str(app)) == []
+
+
+def test_the_source_is_only_looked_at_with_good_variables(values: dict[str, Any], tmp_path: Path) -> None:
+    found = problems({**values, "gunicorn_name": ""}, str(tmp_path / "nowhere"))
+    assert [message.split(":")[0] for message in found] == ["gunicorn_name"]
+
+
+def test_no_such_source(values: dict[str, Any], tmp_path: Path) -> None:
+    message = only(problems(values, str(tmp_path / "nowhere")), "gunicorn_source")
+    assert f"{tmp_path}/nowhere is not a directory on the controller" in message
+
+
+def test_a_file_is_no_source(values: dict[str, Any], app: Path) -> None:
+    assert "is not a directory" in only(problems(values, str(app / "wsgi.py")), "gunicorn_source")
+
+
+def test_the_default_requirements_may_be_missing(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").unlink()
+    assert problems(values, str(app)) == []
+
+
+def test_other_requirements_must_be_there(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_requirements"] = "requirements/production.txt"
+    assert f"{app} has no such file" in only(problems(values, str(app)), "gunicorn_requirements")
+
+
+def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").write_bytes("flask # für alle\n".encode("latin-1"))
+    assert "decode" in only(problems(values, str(app)), "gunicorn_requirements")
+    (app / "requirements.txt").write_text("-r base.txt\n")
+    assert "base.txt" in only(problems(values, str(app)), "gunicorn_requirements")
+
+
+@pytest.mark.parametrize(
+    ("wsgi_app", "file"),
+    [
+        ("wsgi:app", "wsgi.py"),
+        ("shop.main:app", "shop/main.py"),
+        ("shop:app", "shop/__init__.py"),
+        ("shop.main:app", "shop/main.cpython-311-x86_64-linux-gnu.so"),
+    ],
+)
+def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app: str, file: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("")
+    assert problems({**values, "gunicorn_wsgi_app": wsgi_app}, str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(("wsgi_app", "file"), [("shop.main:app", "shop/main.py"), ("asgi", "asgi.py")])
+def test_modules_that_are_missing(values: dict[str, Any], app: Path, wsgi_app: str, file: str) -> None:
+    message = only(problems({**values, "gunicorn_wsgi_app": wsgi_app}, str(app)), "gunicorn_wsgi_app")
+    assert f"there is no {file} in {app}" in message
+
+
+def test_modules_may_be_elsewhere(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_wsgi_app"] = "shop.main:app"
+    assert problems({**values, "gunicorn_settings": {"pythonpath": "src"}}, str(app)) == []
+    (app / "requirements.txt").write_text("-e .\n")
+    assert problems(values, str(app)) == []
+
+
+def test_requirements_that_pin_another_gunicorn(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").write_text("flask\nGunicorn==26.0.0\n")
+    assert "the requirements pin gunicorn==26.0.0" in only(problems(values, str(app)), "gunicorn_version")
+    (app / "requirements.txt").write_text("gunicorn==27.0.1\n")
+    assert problems(values, str(app)) == []
+    values["gunicorn_packages"] = ["gunicorn[gevent]==28.0.0"]
+    (app / "requirements.txt").unlink()
+    assert "gunicorn==28.0.0" in only(problems(values, str(app)), "gunicorn_version")
+
+
+def test_two_problems_of_the_source(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").write_text("gunicorn==26.0.0\n")
+    found = problems({**values, "gunicorn_wsgi_app": "asgi:app"}, str(app))
+    assert [message.split(":")[0] for message in found] == ["gunicorn_wsgi_app", "gunicorn_version"]
