@@ -77,7 +77,7 @@ status:
   type: int
   sample: 200
 reason:
-  description: What is wrong, in one line. RV(msg) says it too, with the traceback or the last lines of the journal.
+  description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure
   type: str
   sample: "the application failed to start: ModuleNotFoundError: No module named 'flask'"

@@ -38,11 +38,13 @@ options:
 attributes:
   action:
     support: full
+    description: It packs on the controller.
   check_mode:
     support: full
     description: Where O(dest) is missing, the copy counts as a change.
   diff_mode:
     support: none
+    description: A release is a directory of its own; there is nothing to compare it with.
 notes:
   - The host needs C(tar) and C(gzip).
 """

@@ -85,12 +85,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "socket_restart": socket["restart"],
         "socket_conflict": socket["conflict"],
         "activate": activate or force,
-        "firewall": bool(firewall["missing"] or firewall["obsolete"] or firewall["enable"])
-        or (force and desired["rules"] is not None),
+        "firewall": bool(firewall["missing"] or firewall["enable"]) or (force and desired["rules"] is not None),
         "rules": firewall["wanted"] if force else firewall["missing"],
         "obsolete_rules": firewall["obsolete"],
         "enable_firewall": firewall["enable"],
-        "prune": prune,
+        "obsolete_paths": prune,
+        "prune": bool(prune or firewall["obsolete"]),
     }
     plan["prepare"] = (
         bool(plan["missing_packages"] or _differing(checker, observed["files"], "root", "0644"))
@@ -112,7 +112,7 @@ def generation_id(desired: Mapping[str, Any]) -> str:
 
 
 def _live_slot(observed: Mapping[str, Any]) -> str:
-    """Slot that serves: the one that bears the service's name, unless an interrupted run gave that to one that rests."""
+    """Slot that serves: the one with the name of the service, unless an interrupted run gave that to one that rests."""
     named: str = observed["live"]
     if named and not observed["slots"][named]["active"] and observed["slots"][_other(named)]["active"]:
         return _other(named)
@@ -338,7 +338,7 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     lines += [f"firewall: withdraw {_rule_text(rule)}" for rule in plan["obsolete_rules"]]
     if plan["enable_firewall"]:
         lines.append("firewall: enable ufw")
-    lines += [f"remove {path}" for path in plan["prune"]]
+    lines += [f"remove {path}" for path in plan["obsolete_paths"]]
     return lines
 
 

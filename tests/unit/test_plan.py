@@ -118,7 +118,7 @@ def observed(desired: Data, bare: Data) -> Data:
     return deployed(desired, bare)
 
 
-STAGES = ("build", "configure", "activate", "firewall", "prune")
+STAGES = ("build", "configure", "firewall", "activate", "prune")
 
 
 def stages(plan: Data) -> list[str]:
@@ -129,7 +129,7 @@ def stages(plan: Data) -> list[str]:
 def test_first_deploy(desired: Data, bare: Data) -> None:
     plan = make_plan(desired, bare)
     assert plan["problems"] == []
-    assert stages(plan) == ["build", "configure", "activate", "firewall"]
+    assert stages(plan) == ["build", "configure", "firewall", "activate"]
     assert plan["missing_packages"] == ["python3-venv", "ufw"]
     assert all(plan[part] for part in ("prepare", "create_user", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "blue", "")
@@ -240,7 +240,7 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     bind_to(desired, "0.0.0.0", 9000)
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert stages(plan) == ["configure", "activate", "firewall"]
+    assert stages(plan) == ["configure", "firewall", "activate", "prune"]
     assert (plan["switch"], plan["socket_restart"], plan["socket_conflict"]) == (True, True, False)
     assert plan["rules"] == desired["rules"]
     assert plan["obsolete_rules"] == [{"port": 8000, "source": "any", "destination": "any"}]
@@ -397,7 +397,7 @@ def test_the_group_is_the_one_that_the_user_has(desired: Data, observed: Data) -
 def test_force_runs_every_stage_but_switches_nothing(desired: Data, observed: Data) -> None:
     desired["force"] = True
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build", "configure", "activate", "firewall"]
+    assert stages(plan) == ["build", "configure", "firewall", "activate"]
     assert all(plan[part] for part in ("prepare", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"], plan["socket_restart"]) == (False, "blue", "", False)
     units = ["blue.service", "blue.socket", "check.socket", "green.socket"]
@@ -458,7 +458,7 @@ def test_a_missing_rule(desired: Data, observed: Data) -> None:
 def test_an_obsolete_rule(desired: Data, observed: Data) -> None:
     observed["firewall"]["rules"].append(rule(9000))
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["firewall"]
+    assert stages(plan) == ["prune"], "withdrawn only after nothing listens there any more"
     assert (plan["rules"], plan["obsolete_rules"]) == ([], [rule(9000)])
 
 
@@ -542,8 +542,8 @@ def gone(*identities: str) -> set[str]:
 def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
     plan = make_plan(desired, history)
     assert stages(plan) == ["prune"]
-    assert set(plan["prune"]) == gone(OLDEST)
-    assert plan["summary"] == [f"remove {path}" for path in plan["prune"]]
+    assert set(plan["obsolete_paths"]) == gone(OLDEST)
+    assert plan["summary"] == [f"remove {path}" for path in plan["obsolete_paths"]]
 
 
 @pytest.mark.parametrize(
@@ -552,13 +552,13 @@ def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
 def test_the_running_and_the_previous_one_stay(desired: Data, history: Data, keep: Any, removed: list[str]) -> None:
     desired["keep"] = keep
     expected = gone(*removed) | ({f"{ROOT}/venvs/old-venv"} if len(removed) == 2 else set())
-    assert set(make_plan(desired, history)["prune"]) == expected
+    assert set(make_plan(desired, history)["obsolete_paths"]) == expected
 
 
 def test_the_previous_one_stays_however_old_it_is(desired: Data, history: Data) -> None:
     desired["keep"] = 2
     history["previous"] = OLDEST
-    assert set(make_plan(desired, history)["prune"]) == gone(OLD, OLDER)
+    assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLD, OLDER)
 
 
 def test_the_one_that_serves_stays_as_the_previous_one(desired: Data, history: Data) -> None:
@@ -566,18 +566,18 @@ def test_the_one_that_serves_stays_as_the_previous_one(desired: Data, history: D
     desired.update(release="ssssssssssss", keep=2)
     plan = make_plan(desired, history)
     assert plan["previous"] == serving
-    assert not any(serving in path or "rrrrrrrrrrrr" in path for path in plan["prune"])
-    assert gone(OLD, OLDER, OLDEST) <= set(plan["prune"])
+    assert not any(serving in path or "rrrrrrrrrrrr" in path for path in plan["obsolete_paths"])
+    assert gone(OLD, OLDER, OLDEST) <= set(plan["obsolete_paths"])
 
 
 def test_what_a_kept_generation_needs_stays(desired: Data, history: Data) -> None:
     history["generations"][OLDEST]["release"] = f"release-{OLD}"
-    assert f"{ROOT}/releases/release-{OLD}" not in make_plan(desired, history)["prune"]
+    assert f"{ROOT}/releases/release-{OLD}" not in make_plan(desired, history)["obsolete_paths"]
 
 
 def test_what_an_interrupted_run_left_goes(desired: Data, observed: Data) -> None:
     observed["unfinished"] = [f"{ROOT}/releases/half", f"{ROOT}/venvs/half", f"{ROOT}/generations/half"]
-    assert make_plan(desired, observed)["prune"] == observed["unfinished"]
+    assert make_plan(desired, observed)["obsolete_paths"] == observed["unfinished"]
 
 
 def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
@@ -586,13 +586,13 @@ def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
         f"{ROOT}/venvs/{desired['venv']}",
         f"{ROOT}/generations/{generation_id(desired)}",
     ]
-    assert make_plan(desired, bare)["prune"] == []
+    assert make_plan(desired, bare)["obsolete_paths"] == []
 
 
 def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data) -> None:
     observed["releases"].append("stray")
     observed["venvs"].append("stray")
-    assert make_plan(desired, observed)["prune"] == [f"{ROOT}/releases/stray", f"{ROOT}/venvs/stray"]
+    assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/releases/stray", f"{ROOT}/venvs/stray"]
 
 
 # The identity of a generation
