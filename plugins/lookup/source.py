@@ -79,7 +79,7 @@ class LookupModule(LookupBase):
 
     def _look(self, directory: str) -> dict[str, Any]:
         path = self.get_option("requirements")
-        present = bool(path) and os.path.isfile(os.path.join(directory, path))
+        present = os.path.isfile(os.path.join(directory, path))
         wanted = requirements.lines(directory, path) if present else []
         return {
             "digest": source.digest(directory, self.get_option("exclude")),

@@ -83,7 +83,7 @@ gunicorn:
       type: dict
       sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
     units:
-      description: State of each unit of the application, as C(systemctl show) tells it.
+      description: State of the public socket and of both slots, as C(systemctl show) tells it.
       type: dict
       sample: {shop.socket: {LoadState: loaded, ActiveState: active, SubState: running, Listen: ["0.0.0.0:8000"]}}
     live:
@@ -95,9 +95,10 @@ gunicorn:
       type: dict
       sample: {blue: {active: true, generation: 3fa92c1b0d4e}, green: {active: false, generation: ""}}
     generations:
-      description: Complete generations with what they consist of and when they were made.
+      description: Complete generations with what they consist of, when they were made and whether they failed.
       type: dict
-      sample: {3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z"}}
+      sample:
+        3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", failed: false}
     unfinished:
       description: Directories of generations, releases and venvs that an interrupted run left behind.
       type: list
@@ -159,7 +160,7 @@ SLOTS = ("blue", "green")
 UNIT_DIRECTORY = "/etc/systemd/system"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 MARK = "pyweb.deploy"
-PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,FragmentPath,MainPID,NeedDaemonReload,Listen"
+PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
 
 
 def read(path: str) -> str:
@@ -318,12 +319,13 @@ class Host:
         }
 
     def unit_states(self) -> dict[str, dict[str, Any]]:
-        """State of each unit. ``Listen`` holds the addresses of a socket, one per line."""
-        blocks = self.run("systemctl", "show", "--property", PROPERTIES, *self.units).split("\n\n")
+        """State of the public socket and of the slots. ``Listen`` holds the addresses of a socket, one per line."""
+        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in SLOTS)]
+        blocks = self.run("systemctl", "show", "--property", PROPERTIES, *units).split("\n\n")
         # Without systemd there are no blocks.
         unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
-        states: dict[str, dict[str, Any]] = {unit: dict(unknown) for unit in self.units}
-        for unit, block in zip(self.units, blocks):
+        states: dict[str, dict[str, Any]] = {unit: dict(unknown) for unit in units}
+        for unit, block in zip(units, blocks):
             states[unit].update(parse_assignments(block))
             states[unit]["Listen"] = re.findall(r"^Listen=(.+) \(Stream\)$", block, re.MULTILINE)
         return states
@@ -361,7 +363,8 @@ class Host:
         for name in self.children("generations"):
             path = os.path.join(self.root, "generations", name)
             try:
-                complete[name] = json.loads(read(os.path.join(path, "generation.json")))
+                record = json.loads(read(os.path.join(path, "generation.json")))
+                complete[name] = {**record, "failed": os.path.exists(os.path.join(path, "failed"))}
             except ValueError:
                 unfinished.append(path)
         return complete, unfinished

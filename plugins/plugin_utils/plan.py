@@ -226,7 +226,9 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     root = f"/opt/{desired['name']}"
     generations = observed["generations"]
     before = serving if serving and serving != identity else observed["previous"]
-    newest = sorted(generations, key=lambda item: generations[item].get("created", ""), reverse=True)
+    # A generation that never served is nothing to go back to.
+    served = [item for item, record in generations.items() if not record.get("failed")]
+    newest = sorted(served, key=lambda item: generations[item].get("created", ""), reverse=True)
     wanted = [identity, before, *(item for item in newest if item not in (identity, before))]
     keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
     releases = {desired["release"], *(generations[item]["release"] for item in keep if item in generations)}

@@ -27,12 +27,14 @@ SOURCE_KINDS = ("directory",)
 
 OWNED_SETTINGS = {
     "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
+    "certfile": "end TLS in a web server in front; the health check speaks plain HTTP",
     "chdir": "leave it out; it is the directory of the release",
     "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
     "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
     "daemon": "leave it out; systemd runs the service in the background",
     "group": "set gunicorn_user; the service runs with that user's group",
     "initgroups": "leave it out; systemd sets the groups",
+    "keyfile": "end TLS in a web server in front; the health check speaks plain HTTP",
     "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
     "reload": "leave it out; deploy again, the old generation serves until the new one is healthy",
     "user": "set gunicorn_user",

@@ -27,9 +27,7 @@ def test_on_a_converged_server(controller: Controller, site: Server, variables: 
     assert site.state() == before
 
 
-def test_with_a_change_to_come(
-    controller: Controller, site: Server, variables: Variables, application: Path
-) -> None:
+def test_with_a_change_to_come(controller: Controller, site: Server, variables: Variables, application: Path) -> None:
     before = site.state()
     (application / "wsgi.py").write_text((application / "wsgi.py").read_text() + "\n# another line\n")
     change = {"gunicorn_settings": {"timeout": 45}, "gunicorn_packages": ["itsdangerous==2.2.0"]}

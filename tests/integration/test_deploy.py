@@ -63,7 +63,9 @@ def test_a_changed_line_is_live_and_nobody_notices(
     assert site.get() == "Hello, Mars!"
 
 
-def test_a_changed_setting_is_live_and_nobody_notices(controller: Controller, site: Server, variables: Variables) -> None:
+def test_a_changed_setting_is_live_and_nobody_notices(
+    controller: Controller, site: Server, variables: Variables
+) -> None:
     with Load(site.address) as load:
         play = controller.play(site, {**variables, "gunicorn_settings": {"workers": 3}})
     assert play, play.output
@@ -96,6 +98,19 @@ def test_the_same_port_on_another_address(controller: Controller, site: Server, 
     assert again.changed == 0, again.output
 
 
+def test_a_socket_that_has_to_be_opened_anew_under_load(
+    controller: Controller, site: Server, variables: Variables
+) -> None:
+    change = {"gunicorn_settings": {"backlog": 512}}
+    with Load(site.address) as load:
+        play = controller.play(site, {**variables, **change})
+    assert play, play.output
+    assert site.run("systemctl show --property Backlog --value hello.socket") == "512"
+    assert load.bodies == {"Hello, World!"}
+    assert load.longest_gap < 10, "the port is closed for as long as the application takes to start"
+    assert controller.play(site, {**variables, **change}).changed == 0
+
+
 def test_old_generations_are_pruned(controller: Controller, site: Server, variables: Variables) -> None:
     for workers in (1, 2, 4):
         settings = {"gunicorn_settings": {"workers": workers}, "gunicorn_keep_releases": 2}
@@ -124,7 +139,9 @@ def test_what_somebody_edited_by_hand_is_put_right(controller: Controller, site:
     assert controller.play(site, variables).changed == 0
 
 
-def test_two_applications_in_one_play(controller: Controller, site: Server, variables: Variables, tmp_path: Path) -> None:
+def test_two_applications_in_one_play(
+    controller: Controller, site: Server, variables: Variables, tmp_path: Path
+) -> None:
     playbook = tmp_path / "two.yml"
     playbook.write_text(
         """

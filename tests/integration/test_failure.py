@@ -64,6 +64,39 @@ def test_what_is_broken_is_named_and_the_site_goes_on(
     assert load.failures == []
 
 
+def test_what_breaks_only_beside_the_old_one_is_stopped_again(
+    controller: Controller, site: Server, variables: Variables, application: Path
+) -> None:
+    good = (application / "wsgi.py").read_text()
+    test = "import os\nif not os.environ['RUNTIME_DIRECTORY'].endswith('-check'):\n    raise RuntimeError('not here')\n"
+    (application / "wsgi.py").write_text(test + good)
+    with Load(site.address) as load:
+        play = controller.play(site, variables)
+    assert not play
+    assert "RuntimeError: not here" in play.output
+    assert load.failures == []
+    assert site.run("systemctl is-active hello-blue hello-green", check=False).split().count("active") == 1
+    failed = site.run("ls -d /opt/hello/generations/*/failed")
+    assert "RuntimeError: not here" in site.run(f"cat {failed}")
+
+
+def test_broken_releases_do_not_eat_the_history(
+    controller: Controller, site: Server, variables: Variables, application: Path
+) -> None:
+    good = (application / "wsgi.py").read_text()
+    settings = {**variables, "gunicorn_keep_releases": 2}
+    (application / "wsgi.py").write_text(good.replace("World", "Ceres"))
+    assert controller.play(site, settings)
+    before = {site.run(f"basename $(readlink /opt/hello/{link})") for link in ("current", "previous")}
+    for number in (1, 2):
+        (application / "wsgi.py").write_text(good + f"raise RuntimeError({number})\n")
+        assert not controller.play(site, settings)
+        assert before <= set(site.run("ls /opt/hello/generations").split())
+    (application / "wsgi.py").write_text(good.replace("World", "Ceres"))
+    assert controller.play(site, settings)
+    assert set(site.run("ls /opt/hello/generations").split()) == before, "what never served is gone, what did is there"
+
+
 def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
     controller: Controller, server: Server, variables: Variables, application: Path
 ) -> None:
@@ -140,7 +173,8 @@ def test_bad_input_is_refused_before_the_host_changes(
 
 def test_an_unsupported_system_is_refused(controller: Controller, fresh: Server, variables: Variables) -> None:
     fresh.run("cp --remove-destination /usr/lib/os-release /etc/os-release")
-    fresh.run("sed -i 's/^VERSION_ID=.*/VERSION_ID=\"11\"/; s/^PRETTY_NAME=.*/PRETTY_NAME=\"Debian 11\"/' /etc/os-release")
+    for name, value in {"VERSION_ID": "11", "PRETTY_NAME": "Debian 11"}.items():
+        fresh.run(f"sed -i 's/^{name}=.*/{name}=\"{value}\"/' /etc/os-release")
     try:
         before = fresh.state()
         play = controller.play(fresh, variables)

@@ -31,7 +31,8 @@ def test_a_run_cut_off_at(
     task: str,
     served: str,
 ) -> None:
-    (application / "wsgi.py").write_text((application / "wsgi.py").read_text().replace("World", "Pluto") + f"# {task}\n")
+    code = application / "wsgi.py"
+    code.write_text(code.read_text().replace("World", "Pluto") + f"# {task}\n")
     killer = {
         "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS),
         "ANSIBLE_CALLBACKS_ENABLED": "killer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,8 @@ def check(role: Path, tmp_path: Path) -> Check:
         file = tmp_path / "gunicorn.conf.py"
         file.write_text(f"wsgi_app = 'wsgi:app'\nchdir = {str(tmp_path)!r}\n{text}\n")
         command: list[Any] = [sys.executable, role / "files/check_config.py", *options, file]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment, check=False)
         assert done.stdout == ""
         assert sorted(path.name for path in tmp_path.iterdir()) == ["gunicorn.conf.py", "wsgi.py"]  # no bytecode
         return done.returncode, done.stderr.splitlines()

@@ -539,6 +539,12 @@ def gone(*identities: str) -> set[str]:
     }
 
 
+def test_a_failed_generation_goes_before_an_older_one_that_served(desired: Data, history: Data) -> None:
+    desired["keep"] = 3
+    history["generations"][OLDER]["failed"] = True
+    assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDER)
+
+
 def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
     plan = make_plan(desired, history)
     assert stages(plan) == ["prune"]

@@ -195,6 +195,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     common = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
+        "ansible_remote_tmp": str(directory / "tmp"),
         "gunicorn_name": "shop",
         "gunicorn_source": {"directory": "app"},
         "__gunicorn_observed": {"gunicorn": OBSERVED},

@@ -15,7 +15,8 @@ import yaml
 from testinfra.host import Host
 
 ADDRESSES = {"pyweb-molecule-1": "198.51.100.11", "pyweb-molecule-2": "198.51.100.12"}
-ENVIRONMENT: dict[str, str] = yaml.safe_load((Path(__file__).parents[1] / "vars" / "environment.yml").read_text())["shop_environment"]
+VARIABLES = Path(__file__).parents[1] / "vars" / "environment.yml"
+ENVIRONMENT: dict[str, str] = yaml.safe_load(VARIABLES.read_text())["shop_environment"]
 
 
 @pytest.fixture(scope="module", params=sorted(ADDRESSES))
@@ -97,8 +98,8 @@ def test_a_port_that_nobody_opened_is_closed(server: Host, name: str, address: s
 def test_the_rules_are_marked_as_ours(server: Host) -> None:
     status = server.check_output("ufw status")
     assert "Status: active" in status
-    rules = [line for line in status.splitlines() if "pyweb.deploy" in line]
-    assert [line.split()[0] for line in rules if line.endswith("pyweb.deploy app") and "(v6)" not in line] == ["8000/tcp"]
+    rules = [line for line in status.splitlines() if "pyweb.deploy" in line and "(v6)" not in line]
+    assert [line.split()[0] for line in rules if line.endswith("pyweb.deploy app")] == ["8000/tcp"]
     assert any("8080/tcp" in line and "198.51.100.21" in line for line in rules), status
     assert not any("8080" in line and "Anywhere" in line for line in rules), status
 
@@ -171,7 +172,7 @@ def test_workers_follow_the_cpus_of_the_service(server: Host) -> None:
     assert len(children) == 2 * cpus + 1
 
 
-def test_the_environment_arrives_byte_for_byte(server: Host, address: str) -> None:
+def test_the_environment_arrives_byte_for_byte(address: str) -> None:
     query = "&".join(f"name={key}" for key in ENVIRONMENT)
     assert json.loads(fetch("client", f"http://{address}:8080/environment?{query}")) == ENVIRONMENT
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flask import Flask, jsonify, request
+from flask import Flask, Response, jsonify, request
 
 
 def create_app(season: str) -> Flask:
@@ -19,12 +19,12 @@ def create_app(season: str) -> Flask:
         return f"stock of {request.host}"
 
     @app.route("/environment")
-    def environment():
+    def environment() -> Response:
         names = request.args.getlist("name")
         return jsonify({name: os.environ.get(name) for name in names})
 
     @app.route("/where")
-    def where():
+    def where() -> Response:
         return jsonify(cwd=os.getcwd(), prefix=sys.prefix, uid=os.getuid(), files=sorted(os.listdir(".")))
 
     return app
