@@ -143,16 +143,27 @@ def ask(path: str, health: dict[str, Any], timeout: float) -> tuple[int, str]:
 
 
 def last_traceback(lines: list[str]) -> list[str]:
-    """Give the end of the last traceback among the lines, at most `TRACEBACK_LINES`; empty where there is none."""
+    """Give the end of the application's last traceback, at most `TRACEBACK_LINES`; empty where there is none.
+
+    Where several workers fail at once, Gunicorn's master ends with a HaltServer of its own, which explains nothing.
+    """
     starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    if not starts:
+    tracebacks = [_traceback_at(lines, start) for start in starts]
+    telling = [each for each in tracebacks if not each[-1].startswith("gunicorn.errors.HaltServer")]
+    if not telling:
         return []
-    found = lines[starts[-1] : starts[-1] + 1]
-    for line in lines[starts[-1] + 1 :]:
+    found = telling[-1]
+    return found[:1] + found[1:][-TRACEBACK_LINES:]
+
+
+def _traceback_at(lines: list[str], start: int) -> list[str]:
+    """Lines of one traceback: all that are indented, and the exception below them."""
+    found = [lines[start]]
+    for line in lines[start + 1 :]:
         found.append(line)
         if line and not line[0].isspace():
             break
-    return found[:1] + found[1:][-TRACEBACK_LINES:]
+    return found
 
 
 def diagnose(lines: list[str], state: dict[str, str]) -> str:

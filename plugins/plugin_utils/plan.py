@@ -270,6 +270,8 @@ def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) ->
         yield f"gunicorn_python: got {name!r}, which is not on the host. {accepts}"
     elif tuple(map(int, found["version"].split(".")[:2])) < OLDEST_PYTHON:
         yield f"gunicorn_python: got {name!r}, which is Python {found['version']}. {accepts}"
+    elif not found["venv"] and not any(package.endswith("-venv") for package in desired["packages"]):
+        yield f"gunicorn_python: got {name!r}, which lacks the modules venv and ensurepip. {accepts}"
 
 
 def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:

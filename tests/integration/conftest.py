@@ -100,6 +100,7 @@ class Controller:
         started = time.monotonic()
         done = subprocess.run(
             command,
+            check=False,
             capture_output=True,
             text=True,
             cwd=self.directory,
@@ -127,7 +128,7 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.stop.set()
         for thread in self.threads:
             thread.join()
@@ -155,12 +156,12 @@ class Load:
     @property
     def bodies(self) -> set[str]:
         """All different answers."""
-        return {body for _, body in self.answers}
+        return {body for _moment, body in self.answers}
 
     @property
     def longest_gap(self) -> float:
         """Seconds between two answers at the most."""
-        times = sorted(moment for moment, _ in self.answers)
+        times = sorted(moment for moment, _body in self.answers)
         return max((late - early for early, late in itertools.pairwise(times)), default=0.0)
 
 

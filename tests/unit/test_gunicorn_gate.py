@@ -207,6 +207,16 @@ def test_a_traceback_that_breaks_off() -> None:
 STATE = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "3"}
 
 
+def test_the_master_that_gives_up_does_not_hide_the_cause() -> None:
+    halt = [
+        TRACEBACK[0],
+        '  File "arbiter.py", line 683, in reap_workers',
+        "gunicorn.errors.HaltServer: <HaltServer 3>",
+    ]
+    assert last_traceback([*TRACEBACK, *halt, *halt]) == last_traceback(TRACEBACK)
+    assert last_traceback(halt) == []
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -539,6 +539,15 @@ def gone(*identities: str) -> set[str]:
     }
 
 
+@pytest.mark.parametrize(("packages", "refused"), [(["tar"], True), (["tar", "python3.12-venv"], False)])
+def test_an_interpreter_without_venv(desired: Data, bare: Data, packages: list[str], refused: bool) -> None:
+    desired["python"] = "/usr/bin/python3.12"
+    desired["packages"] = packages
+    bare["python"] = {"path": "/usr/bin/python3.12", "version": "3.12.1", "venv": False}
+    problems = make_plan(desired, bare)["problems"]
+    assert ["lacks the modules venv and ensurepip" in each for each in problems] == ([True] if refused else [])
+
+
 def test_a_failed_generation_goes_before_an_older_one_that_served(desired: Data, history: Data) -> None:
     desired["keep"] = 3
     history["generations"][OLDER]["failed"] = True

@@ -120,6 +120,7 @@ CASES: dict[str, Data] = {
     },
     "asgi": {"gunicorn_settings": {"worker_class": "asgi"}},
     "asgi_keepalive": {"gunicorn_settings": {"worker_class": "asgi", "keepalive": 5}},
+    "sync": {"gunicorn_settings": {"worker_class": "sync"}},
     "gevent": {"gunicorn_settings": {"worker_class": "gevent"}},
     "sized": {"gunicorn_settings": {"workers": 4, "backlog": 77, "graceful_timeout": "90"}},
     "binds": {
@@ -284,6 +285,10 @@ def test_defaults_of_the_configuration(run: Run, tmp_path: Path) -> None:
     assert (config.worker_class_str, config.threads, config.loglevel) == ("gthread", 2, "info")
     assert (config.accesslog, config.errorlog) == ("-", "-")
     assert "keepalive" not in run("plain")
+
+
+def test_sync_stays_sync(run: Run, tmp_path: Path) -> None:
+    assert load(run("sync"), tmp_path).worker_class_str == "sync", "with threads, Gunicorn would make it gthread"
 
 
 def test_hooks_arrive_as_they_are(run: Run, tmp_path: Path) -> None:

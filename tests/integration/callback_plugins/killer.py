@@ -23,7 +23,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "killer"
 
-    def v2_playbook_on_task_start(self, task: Task, **_: object) -> None:
+    def v2_playbook_on_task_start(self, task: Task, **_options: object) -> None:
         """Look at the name of each task that begins."""
         if task.get_name().endswith(os.environ["KILL_AT"]):
             os.killpg(0, signal.SIGKILL)
