@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,10 +16,10 @@ Variables = dict[str, Any]
 
 
 def ansible_galaxy(*arguments: str, cwd: Path) -> str:
-    """Call ansible-galaxy; its output."""
-    done = subprocess.run(
-        ["ansible-galaxy", "collection", *arguments], cwd=cwd, check=False, capture_output=True, text=True
-    )
+    """Call ansible-galaxy with the configuration of the project in `cwd`; its output."""
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(cwd / "ansible.cfg")}
+    command = ["ansible-galaxy", "collection", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
