@@ -62,7 +62,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
     activate = switch or other_runs or observed["live"] != slot or observed["current"] != identity
     firewall = _firewall_stage(desired, observed)
-    prune = _prune_stage(desired, observed, identity, serving)
+    previous = serving if serving and serving != identity else observed["previous"]
+    prune = _prune_stage(desired, observed, identity, previous)
 
     plan = {
         "problems": list(host_problems(desired, observed)),
@@ -74,7 +75,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{slot}.service" in observed["files"],
         "other_slot": _other(slot),
         "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
-        "previous": serving if serving and serving != identity else observed["previous"],
+        "previous": previous,
         "missing_packages": [name for name in desired["packages"] if name not in observed["packages"]],
         "create_user": desired["create_user"] and not observed["user"],
         "release": force or desired["release"] not in observed["releases"],
@@ -135,10 +136,8 @@ def _unit_texts(desired: Mapping[str, Any], identity: str, slot: str) -> dict[st
     }
 
 
-def _differing(
-    texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str, mode: str | None
-) -> list[str]:
-    """Paths whose file is missing or differs in content, owner, group or mode (`None`: any mode)."""
+def _differing(texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str, mode: str) -> list[str]:
+    """Paths whose file is missing or differs in content, owner, group or mode."""
     differing = []
     for path, text in texts.items():
         found = files.get(path)
@@ -146,8 +145,7 @@ def _differing(
         if (
             not found
             or found["sha256"] != wanted
-            or (found["owner"], found["group"]) != ("root", group)
-            or mode not in (None, found["mode"])
+            or (found["owner"], found["group"], found["mode"]) != ("root", group, mode)
         ):
             differing.append(path)
     return differing
@@ -164,8 +162,7 @@ def _units_to_write(
 
     The unit of the preflight names the generation too, and is looked at only when there is one to prove.
     """
-    texts = _unit_texts(desired, identity, slot)
-    differing = list(texts) if force else _differing(texts, observed["files"], "root", "0644")
+    differing = _unit_texts(desired, identity, slot) if force else _differing_units(desired, observed, identity, slot)
     names = [path.rsplit("/", 1)[-1] for path in differing]
     public = f"{desired['name']}.socket"
     return [*(name for name in names if name != public), *([f"{desired['name']}-check.service"] if switch else [])]
@@ -221,15 +218,14 @@ def _as_ufw_writes(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return written
 
 
-def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, serving: str) -> list[str]:
+def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:
     """Directories that nothing needs: old generations, what only they used, what an interrupted run left behind."""
     root = f"/opt/{desired['name']}"
     generations = observed["generations"]
-    before = serving if serving and serving != identity else observed["previous"]
     # A generation that never served is nothing to go back to.
     served = [item for item, record in generations.items() if not record.get("failed")]
     newest = sorted(served, key=lambda item: generations[item].get("created", ""), reverse=True)
-    wanted = [identity, before, *(item for item in newest if item not in (identity, before))]
+    wanted = [identity, previous, *(item for item in newest if item not in (identity, previous))]
     keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
     releases = {desired["release"], *(generations[item]["release"] for item in keep if item in generations)}
     venvs = {desired["venv"], *(generations[item]["venv"] for item in keep if item in generations)}
