@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import json
-import os
-import re
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,98 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
 
-ROOT = Path(__file__).resolve().parents[2]
-RELEASES = os.environ.get("PYWEB_RELEASES", "debian12 debian13").split()
+__all__ = ["ROOT", "Controller", "Load", "Server"]
+
 APPLICATION = ROOT / "examples" / "flask_hello"
-
-
-def rig(*arguments: str) -> str:
-    """Call rig/server; its output."""
-    command = [str(ROOT / "rig" / "server"), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server of the rig."""
-
-    name: str
-    address: str
-
-    def run(self, command: str, check: bool = True) -> str:
-        """Output of a shell command, run as root."""
-        docker = ["docker", "exec", f"pyweb-{self.name}", "sh", "-c", command]
-        return subprocess.run(docker, check=check, capture_output=True, text=True).stdout.strip()
-
-    def get(self, path: str = "/", port: int = 8000) -> str:
-        """Body of an answer over HTTP."""
-        connection = http.client.HTTPConnection(self.address, port, timeout=10)
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
-
-    def state(self) -> str:
-        """What a play may change: files with mode, owner and content, units, users, packages."""
-        places = "/etc /opt /var/lib/gunicorn /var/log/gunicorn /run/gunicorn /usr/local"
-        return self.run(
-            f"find {places} ! -path '/etc/resolv.conf' -printf '%p %m %u %g %s %l\\n' 2>/dev/null | sort;"
-            f"find {places} -type f ! -path '*/venvs/*' 2>/dev/null | sort | xargs -d '\\n' sha256sum;"
-            "dpkg-query --show; getent passwd; systemctl list-units --all --plain --no-legend 'hello*' | sort"
-        )
-
-
-@dataclass(frozen=True)
-class Play:
-    """Outcome of a run of ansible-playbook."""
-
-    rc: int
-    output: str
-    seconds: float
-    command: str
-
-    @property
-    def changed(self) -> int:
-        """Changed tasks over all hosts."""
-        return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
-
-    def __bool__(self) -> bool:
-        return self.rc == 0
-
-
-@dataclass
-class Controller:
-    """Somebody's machine with the repository checked out."""
-
-    directory: Path
-    ssh_config: Path
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def play(
-        self,
-        server: Server,
-        variables: dict[str, Any],
-        *arguments: str,
-        playbook: str = str(ROOT / "playbooks" / "site.yml"),
-        environment: dict[str, str] | None = None,
-    ) -> Play:
-        """Run a playbook against one server with these variables."""
-        inventory = self.directory / f"inventory-{next(self.numbers)}.json"
-        common = f"-F '{self.ssh_config}'"
-        hosts = {server.name: {"ansible_ssh_common_args": common}}
-        inventory.write_text(json.dumps({"gunicorn": {"hosts": hosts, "vars": variables}}))
-        command = ["ansible-playbook", "-i", str(inventory), playbook, *arguments]
-        started = time.monotonic()
-        done = subprocess.run(
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            start_new_session=True,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1", **(environment or {})},
-        )
-        seconds = time.monotonic() - started
-        return Play(done.returncode, done.stdout + done.stderr, seconds, " ".join(command))
 
 
 @dataclass
@@ -168,18 +77,7 @@ class Load:
 @pytest.fixture(scope="session")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Controller:
     """Run plays from a directory that is nobody's project."""
-    state = Path(os.environ.get("RIG_STATE", ROOT / ".cache" / "rig"))
-    return Controller(tmp_path_factory.mktemp("controller"), state / "ssh_config")
-
-
-def fresh_server(name: str, release: str) -> Iterator[Server]:
-    """Start a server that nothing was deployed to; remove it afterwards."""
-    rig("down", name)
-    rig("up", name, release)
-    try:
-        yield Server(name, rig("address", name))
-    finally:
-        rig("down", name)
+    return Controller(tmp_path_factory.mktemp("controller"), SSH_CONFIG)
 
 
 @pytest.fixture(scope="session")
