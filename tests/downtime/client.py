@@ -1,8 +1,8 @@
 """A client that counts everything that goes wrong between it and a site.
 
 It asks over two kinds of connections at the same time, and counts them apart: `fresh` ones, which carry one request
-each, and `kept` ones, which carry as many as the server lets them. Now and then it asks for /slow, so that there are
-always requests under way that take a while.
+each, and `kept` ones, which carry as many as the server lets them. A quarter of them ask once a second only, and are
+idle in between. Now and then a request is for /slow, so that there are always some under way that take a while.
 
 Every request counts as failed that isn't answered completely, with status 200 and the expected body, within the time
 limit. There is one exception, which RFC 9110 (9.2.2) allows and every HTTP client makes: a server may close a kept
@@ -82,8 +82,9 @@ class Target:
     address: str
     port: int
     accept: frozenset[str]
-    interval: float = 0.08
-    slow_every: int = 50
+    interval: float = 0.06
+    idle: float = 1.0
+    slow_interval: float = 0.6
     timeout: float = 10.0
 
 
@@ -150,12 +151,14 @@ class Client:
         self.stopping = asyncio.Event()
         self.answered = asyncio.Event()
         self.ended = False
-        self.latest = dict.fromkeys(KINDS, time.monotonic())
+        self.latest = dict.fromkeys(KINDS, 0.0)
+        self.slow_due = dict.fromkeys(KINDS, 0.0)
 
     async def run(self, seconds: float) -> None:
         """Ask until `stopping` is set, or for so many seconds."""
         started = time.monotonic()
         self.latest = dict.fromkeys(KINDS, started)
+        self.slow_due = dict.fromkeys(KINDS, started + self.target.slow_interval)
         limit = asyncio.get_running_loop().call_later(seconds, self.stopping.set)
         async with asyncio.TaskGroup() as group:
             for kind in KINDS:
@@ -168,16 +171,23 @@ class Client:
         limit.cancel()
 
     async def _ask_often(self, kind: str, number: int) -> None:
-        """Ask again and again, not sooner than after `interval`; what comes late is not made up for."""
-        turn = number * self.target.slow_every // self.connections
-        due = time.monotonic() + self.target.interval * number / self.connections
+        """Ask again and again, at even intervals; what comes late is not made up for."""
+        interval = self.target.idle if number % 4 == 3 else self.target.interval
+        due = time.monotonic() + interval * number / self.connections
         connection: Connection | None = None
         while not await self._stopped_before(due):
-            turn += 1
-            connection = await self._ask_once(kind, connection, slow=turn % self.target.slow_every == 0)
-            due = max(due + self.target.interval, time.monotonic())
+            connection = await self._ask_once(kind, connection, slow=self._is_slow_due(kind))
+            due = max(due + interval, time.monotonic())
         if connection:
             connection.close()
+
+    def _is_slow_due(self, kind: str) -> bool:
+        """Say whether the next request shall be a slow one: evenly spread, so that few are under way at a time."""
+        now = time.monotonic()
+        if now < self.slow_due[kind]:
+            return False
+        self.slow_due[kind] = now + self.target.slow_interval
+        return True
 
     async def _stopped_before(self, due: float) -> bool:
         delay = due - time.monotonic()
@@ -263,9 +273,12 @@ class Attempt:
     async def _connect(self) -> Connection:
         self.counts.connections += 1
         try:
-            return Connection(*await asyncio.open_connection(self.target.address, self.target.port))
+            async with asyncio.timeout(self.target.timeout / 2):
+                return Connection(*await asyncio.open_connection(self.target.address, self.target.port))
         except ConnectionRefusedError:
             raise AnswerError("refused") from None
+        except TimeoutError:
+            raise AnswerError("no connection: timeout") from None
         except OSError as problem:
             raise AnswerError(f"no connection: {type(problem).__name__} {problem.errno}") from None
 
@@ -298,7 +311,7 @@ def main(arguments: Iterable[str]) -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--accept", action="append", required=True, help="first word of an answer that is right")
     parser.add_argument("--connections", type=int, default=8, help="of each kind")
-    parser.add_argument("--interval", type=float, default=0.08, help="seconds between the requests of a connection")
+    parser.add_argument("--interval", type=float, default=0.06, help="seconds between the requests of a connection")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds that an answer may take")
     parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long in any case")
     options = parser.parse_args(list(arguments))

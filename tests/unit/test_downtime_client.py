@@ -85,7 +85,7 @@ async def truncates_the_second_answer(reader: asyncio.StreamReader, writer: asyn
 
 
 def measure(
-    handler: Handler | None, seconds: float = 0.3, timeout: float = 5.0, slow_every: int = 5
+    handler: Handler | None, seconds: float = 0.3, timeout: float = 5.0, slow_interval: float = 0.1
 ) -> dict[str, Counts]:
     """Let a client with one connection of each kind ask a server that behaves so. None: there is no server."""
 
@@ -100,7 +100,7 @@ def measure(
         if not handler:
             server.close()
         accept = frozenset({"good"})
-        target = Target("127.0.0.1", port, accept, interval=0.02, slow_every=slow_every, timeout=timeout)
+        target = Target("127.0.0.1", port, accept, interval=0.02, slow_interval=slow_interval, timeout=timeout)
         client = Client(target, connections=1)
         await client.run(seconds)
         server.close()
@@ -140,7 +140,7 @@ def test_a_good_server_fails_nobody() -> None:
     ],
 )
 def test_each_failure_is_counted_by_its_kind(handler: Handler | None, reason: str) -> None:
-    counts = measure(handler, slow_every=1000)
+    counts = measure(handler, slow_interval=60)
     for kind in ("kept", "fresh"):
         assert counts[kind].requests > 3
         assert counts[kind].failed == {reason: counts[kind].requests}
@@ -200,7 +200,7 @@ def test_a_gap_is_measured_up_to_the_end() -> None:
             await asyncio.sleep(0.4)
         writer.write(OK)
 
-    counts = measure(dies, seconds=0.5, slow_every=1000)
+    counts = measure(dies, seconds=0.5, slow_interval=60)
     assert counts["fresh"].longest_gap >= 0.3
 
 

@@ -1,0 +1,140 @@
+"""Releases that are broken: the play says why, the site goes on, and the next good run deploys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from .measure import WORKER_CLASSES, Site
+
+# Appended to the application. `good` is the application as it was.
+SICK = """
+def sick(environ, start_response, good=app):
+    if environ["PATH_INFO"] == "/healthz":
+        {what}
+    return good(environ, start_response)
+{when}
+"""
+ERROR = "start_response('500 Internal Server Error', [('Content-Length', '0')]); return []"
+ON_SITE = "import os, signal, threading\nif not os.environ['RUNTIME_DIRECTORY'].endswith('-check'):\n    "
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A release that must not get through."""
+
+    name: str
+    causes: list[str]
+    code: str = ""
+    requirements: str = ""
+    change: dict[str, Any] = field(default_factory=dict)
+    short: bool = False
+    watched: bool = False  # it passes the check and is found out beside the old one
+
+
+BROKEN = [
+    Broken(
+        "import error",
+        ["ModuleNotFoundError: No module named 'a_module_that_nobody_has'", "wsgi.py"],
+        code="import a_module_that_nobody_has\n",
+        short=True,
+    ),
+    Broken("syntax error", ["SyntaxError", "wsgi.py"], code="def broken(:\n"),
+    Broken("requirement not listed", ["ModuleNotFoundError: No module named 'flask'"], code="import flask\n"),
+    Broken("requirement does not exist", ["iniconfig==0.0.999"], requirements="iniconfig==0.0.999\n"),
+    Broken(
+        "unknown setting",
+        ["unknown setting 'worker'; did you mean 'workers'?"],
+        change={"gunicorn_settings": {"worker": 4}},
+    ),
+    Broken(
+        "health check answers 500",
+        ["GET /healthz answered 500, not 200"],
+        code=SICK.format(what=ERROR, when="app = sick"),
+        change={"gunicorn_health": {"path": "/healthz", "timeout": 5}},
+        short=True,
+    ),
+    Broken(
+        "health check hangs",
+        ["it wasn't healthy within 3 s"],
+        code=SICK.format(what="time.sleep(60)", when="app = sick"),
+        change={"gunicorn_health": {"path": "/healthz", "timeout": 3}},
+    ),
+    Broken(
+        "ends during the watch",
+        ["goes on serving"],
+        code=ON_SITE + "threading.Timer(1, os.kill, [os.getppid(), signal.SIGTERM]).start()\n",
+        short=True,
+        watched=True,
+    ),
+    Broken(
+        "unhealthy during the watch",
+        ["GET /healthz answered 500, not 200", "goes on serving"],
+        code=SICK.format(what="if time.time() > sick_from: " + ERROR, when="sick_from = time.time() + 1.5")
+        + ON_SITE
+        + "app = sick\n",
+        watched=True,
+    ),
+    Broken(
+        "gunicorn_before_activate fails",
+        ["gunicorn_before_activate", "migrate orders", "no such table: orders"],
+        change={"gunicorn_before_activate": [": migrate orders; echo 'no such table: orders' >&2; exit 3"]},
+        short=True,
+    ),
+]
+
+
+def marked(broken: Broken) -> Any:
+    """Give a test's parameter."""
+    return pytest.param(broken, id=broken.name, marks=() if broken.short else pytest.mark.full)
+
+
+@pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
+@pytest.mark.parametrize("broken", [marked(broken) for broken in BROKEN])
+def test_a_broken_release_reaches_nobody(site: Site, broken: Broken) -> None:
+    good, mark, requirements = site.code.read_text(), site.mark, site.directory / "requirements.txt"
+    site.mark = "broken"
+    site.code.write_text(site.code.read_text() + broken.code)
+    requirements.write_text(broken.requirements)
+    change = dict(broken.change)
+    if "gunicorn_settings" in change:
+        change["gunicorn_settings"] = {**site.variables["gunicorn_settings"], **change["gunicorn_settings"]}
+    accept = {mark, "broken"} if broken.watched else {mark}
+    done = site.measure(broken.name, lambda: site.deploy(**change), accept=accept, broken=True)
+    assert not done.play, done.output
+    for cause in broken.causes:
+        assert cause in done.output, done.output
+    if broken.watched:
+        done.the_new_one_was_tried()
+    else:
+        done.only_the_old_one_answered()
+    done.nobody_noticed()
+    units = " ".join(f"{site.name}-{slot}.service" for slot in ("blue", "green", "check"))
+    states = site.shell(f"systemctl is-active {units}").split()
+    assert states.count("active") == 1, states
+    assert states[2] in ("inactive", "failed"), states
+
+    site.code.write_text(good)
+    requirements.write_text("")
+    site.mark = "good" if mark != "good" else "better"
+    done = site.measure(f"after: {broken.name}", site.deploy, accept={mark, site.mark})
+    assert done.play, done.output
+    done.the_new_one_took_over()
+    done.nobody_noticed()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
+def test_a_release_that_takes_its_time_is_not_broken(site: Site) -> None:
+    good, mark = site.code.read_text(), site.mark
+    site.mark = "slow"
+    site.code.write_text(site.code.read_text() + "time.sleep(20)\n")
+    health = {"path": "/healthz", "timeout": 60}
+    done = site.measure("boots for 20 s", lambda: site.deploy(gunicorn_health=health), accept={mark, site.mark})
+    assert done.play, done.output
+    done.the_new_one_took_over()
+    done.nobody_noticed()
+    site.code.write_text(good)
+    assert site.deploy()
