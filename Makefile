@@ -99,11 +99,21 @@ integration: setup images ## Test deployments over SSH on the rig's servers (PYT
 	$(call announce,integration tests on $(PYWEB_RELEASES))
 	pytest -o cache_dir=.cache/pytest tests/integration $(PYTEST_ARGS)
 
+.PHONY: downtime
+downtime: setup images ## Count what deploys cost the users of a site, in short (PYTEST_ARGS=...)
+	$(call announce,downtime on $(firstword $(PYWEB_RELEASES)))
+	pytest -o cache_dir=.cache/pytest --capture=no tests/downtime $(PYTEST_ARGS)
+
+.PHONY: test-downtime
+test-downtime: setup images ## The same in full: takes hours, and writes docs/zero-downtime.md
+	$(call announce,downtime in full on $(PYWEB_RELEASES))
+	PYWEB_DOWNTIME=full pytest -o cache_dir=.cache/pytest --capture=no tests/downtime $(PYTEST_ARGS)
+
 .PHONY: test
-test: lint unit molecule integration ## All of these, as CI runs them
+test: lint unit molecule integration downtime ## All of these, as CI runs them
 
 .PHONY: help
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, SSH_CONFIG, Controller, Server, fresh_server, rig
 
-from .measure import FULL, WORKER_CLASSES, Row, Site, Variables
+from .measure import FULL, GUNICORN, NEWER_GUNICORN, WORKER_CLASSES, Site, Variables, deployed
+from .page import LEAST, PAGE, Record
+from .wheels import next_gunicorn
 
 APPLICATIONS = Path(__file__).parent / "applications"
 # The client has at most four slow requests under way. These classes get enough workers or threads, so that a request
@@ -36,9 +40,20 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Controller:
 
 
 @pytest.fixture(scope="session")
-def rows() -> list[Row]:
-    """Collect the figures of the session."""
-    return []
+def record(request: pytest.FixtureRequest) -> Iterator[Record]:
+    """Collect the figures of the session. A full run that is complete and green becomes the page."""
+    record = Record()
+    yield record
+    failed = request.session.testsfailed
+    print(f"\n{record.requests():,} requests, {record.failed()} failed, and {failed} tests")
+    if FULL and not failed:
+        missing = record.missing()
+        if missing:
+            print(f"{PAGE.name} is left as it is, because this run is not complete: {', '.join(missing)}")
+            return
+        assert record.requests() >= LEAST, "too few requests to say anything"
+        record.write()
+        print(f"{PAGE} is written")
 
 
 @pytest.fixture(scope="session", params=RELEASES if FULL else RELEASES[:1])
@@ -48,9 +63,14 @@ def release(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(release: str) -> Iterator[Server]:
+def server(release: str, record: Record) -> Iterator[Server]:
     """Give the server of all sites."""
-    yield from fresh_server(f"dt-{release}", release)
+    for server in fresh_server(f"dt-{release}", release):
+        describe = (
+            ". /etc/os-release; echo $PRETTY_NAME, systemd $(systemctl --version | sed -n '1s/[^(]*(//; 1s/).*//p')"
+        )
+        record.servers[release] = server.run(describe)
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +78,11 @@ def make_site(
     controller: Controller,
     server: Server,
     release: str,
-    rows: list[Row],
+    record: Record,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Site]:
     """Give a function that prepares a site, without deploying it."""
-    numbers = iter(range(100))
+    numbers = itertools.count()
 
     def make(worker_class: str = "gthread", prefix: str = "site") -> Site:
         number = next(numbers)
@@ -79,21 +99,33 @@ def make_site(
             "gunicorn_settings": {"worker_class": worker_class, **SETTINGS.get(worker_class, {})},
         }
         now = Server(server.name, rig("address", server.name))  # a reboot may have changed it
-        return Site(controller, now, release, worker_class, name, port, directory, variables, rows)
+        return Site(controller, now, release, worker_class, name, port, directory, variables, record.rows)
 
     return make
-
-
-def deployed(site: Site) -> Iterator[Site]:
-    """Deploy the site and measure it undisturbed; stop it afterwards."""
-    play = site.deploy()
-    assert play, play.output
-    site.measure_baseline(10 if FULL else 5)
-    yield site
-    site.server.run(f"systemctl disable --now {site.name}.socket; systemctl stop '{site.name}*'")
 
 
 @pytest.fixture(scope="session", params=WORKER_CLASSES)
 def site(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> Iterator[Site]:
     """Give a site of each worker class, as the test before left it."""
     yield from deployed(make_site(request.param))
+
+
+@pytest.fixture(scope="session")
+def newer_gunicorn(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a playbook with which the server finds a newer Gunicorn than the one that is published."""
+    directory = tmp_path_factory.mktemp("wheels")
+    wheel = next_gunicorn(directory, GUNICORN, NEWER_GUNICORN)
+    server.run("mkdir -p /srv/wheels")
+    copy = ["docker", "cp", str(wheel), f"pyweb-{server.name}:/srv/wheels/"]
+    subprocess.run(copy, check=True, capture_output=True)
+    playbook = directory / "newer.yml"
+    playbook.write_text(
+        """
+- hosts: gunicorn
+  gather_facts: false
+  become: true
+  environment: {PIP_FIND_LINKS: /srv/wheels}
+  roles: [pyweb.deploy.gunicorn]
+"""
+    )
+    return playbook

@@ -20,6 +20,9 @@ from .client import KINDS, Counts
 
 FULL = os.environ.get("PYWEB_DOWNTIME") == "full"
 WORKER_CLASSES = ("gthread", "sync", "gevent", "tornado", "asgi")  # tests with one site only ask for the first
+CHANGES = ("code", "setting", "requirement", "environment", "Gunicorn", "rollback", "ten deploys")
+GUNICORN = "27.0.1"
+NEWER_GUNICORN = "27.0.2"
 PLAYBOOKS = ROOT / "playbooks"
 GAP = 0.5  # seconds that the longest gap of a deploy may be above that without one
 
@@ -78,8 +81,7 @@ class Row:
     longest_gap: float
     baseline: float
     seconds: float
-    broken: bool = False
-    reboot: bool = False
+    group: str = "changes"
 
     def __str__(self) -> str:
         failures = ", ".join(f"{count} {reason}" for reason, count in self.failures.items())
@@ -173,9 +175,20 @@ class Site:
     def mark(self, mark: str) -> None:
         self.code.write_text(re.sub(r'^MARK = ".*"', f'MARK = "{mark}"', self.code.read_text(), flags=re.MULTILINE))
 
-    def deploy(self, playbook: Path = PLAYBOOKS / "site.yml", **change: Any) -> Play:
+    def deploy(
+        self,
+        *arguments: str,
+        playbook: Path = PLAYBOOKS / "site.yml",
+        environment: dict[str, str] | None = None,
+        **change: Any,
+    ) -> Play:
         """Run a play, with these variables besides the site's own."""
-        return self.controller.play(self.server, {**self.variables, **change}, playbook=str(playbook))
+        variables = {**self.variables, **change}
+        return self.controller.play(self.server, variables, *arguments, playbook=str(playbook), environment=environment)
+
+    def stop(self) -> None:
+        """Leave the processor to other sites."""
+        self.server.run(f"systemctl disable --now {self.name}.socket; systemctl stop '{self.name}*'", check=False)
 
     def answer(self) -> str:
         """The mark and the generation that serve, by the answer of the site itself."""
@@ -207,7 +220,7 @@ class Site:
             self.baseline[kind] = counts.longest_gap
         self.note("none", load, seconds=0.0)
 
-    def measure(self, change: str, *steps: Callable[[], Play], accept: set[str], broken: bool = False) -> Measurement:
+    def measure(self, change: str, *steps: Callable[[], Play], accept: set[str], group: str = "changes") -> Measurement:
         """Change the site under load."""
         before = self.answer()
         with Load.on(self.server.address, self.port, accept) as load:
@@ -216,10 +229,10 @@ class Site:
             plays = [step() for step in steps]
             ended = time.monotonic()
             time.sleep(1.5)
-        self.note(change, load, ended - started, broken=broken)
+        self.note(change, load, ended - started, group=group)
         return Measurement(plays, load.counts, started, ended, before, self.answer(), self.baseline)
 
-    def note(self, change: str, load: Load, seconds: float, *, broken: bool = False, reboot: bool = False) -> None:
+    def note(self, change: str, load: Load, seconds: float, *, group: str = "changes") -> None:
         """Keep and print the figures."""
         for kind, counts in load.counts.items():
             row = Row(
@@ -234,8 +247,18 @@ class Site:
                 longest_gap=counts.longest_gap,
                 baseline=self.baseline[kind],
                 seconds=seconds,
-                broken=broken,
-                reboot=reboot,
+                group=group,
             )
             self.rows.append(row)
             print(f"\n{row}", end="", flush=True)
+
+
+def deployed(site: Site) -> Iterator[Site]:
+    """Deploy the site and measure it undisturbed; stop it afterwards."""
+    try:
+        play = site.deploy()
+        assert play, play.output
+        site.measure_baseline(10 if FULL else 5)
+        yield site
+    finally:
+        site.stop()

@@ -1,13 +1,18 @@
-"""Releases that are broken: the play says why, the site goes on, and the next good run deploys."""
+"""Releases that are broken: the play says why, the site goes on, and the next good run deploys.
+
+In the full form the next good run comes after each of them, in the short one after all.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from .measure import WORKER_CLASSES, Site
+from .measure import FULL, WORKER_CLASSES, Site
 
 # Appended to the application. `good` is the application as it was.
 SICK = """
@@ -15,6 +20,7 @@ def sick(environ, start_response, good=app):
     if environ["PATH_INFO"] == "/healthz":
         {what}
     return good(environ, start_response)
+
 {when}
 """
 ERROR = "start_response('500 Internal Server Error', [('Content-Length', '0')]); return []"
@@ -91,18 +97,31 @@ def marked(broken: Broken) -> Any:
     return pytest.param(broken, id=broken.name, marks=() if broken.short else pytest.mark.full)
 
 
+@contextmanager
+def release(site: Site, mark: str, code: str = "", requirements: str = "") -> Iterator[None]:
+    """Change the application for a while."""
+    files = {path: path.read_text() for path in (site.code, site.directory / "requirements.txt") if path.exists()}
+    site.mark = mark
+    site.code.write_text(site.code.read_text() + code)
+    (site.directory / "requirements.txt").write_text(requirements)
+    try:
+        yield
+    finally:
+        (site.directory / "requirements.txt").unlink()
+        for path, text in files.items():
+            path.write_text(text)
+
+
 @pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
 @pytest.mark.parametrize("broken", [marked(broken) for broken in BROKEN])
 def test_a_broken_release_reaches_nobody(site: Site, broken: Broken) -> None:
-    good, mark, requirements = site.code.read_text(), site.mark, site.directory / "requirements.txt"
-    site.mark = "broken"
-    site.code.write_text(site.code.read_text() + broken.code)
-    requirements.write_text(broken.requirements)
+    mark = site.mark
     change = dict(broken.change)
     if "gunicorn_settings" in change:
         change["gunicorn_settings"] = {**site.variables["gunicorn_settings"], **change["gunicorn_settings"]}
     accept = {mark, "broken"} if broken.watched else {mark}
-    done = site.measure(broken.name, lambda: site.deploy(**change), accept=accept, broken=True)
+    with release(site, "broken", broken.code, broken.requirements):
+        done = site.measure(broken.name, lambda: site.deploy(**change), accept=accept, group="broken")
     assert not done.play, done.output
     for cause in broken.causes:
         assert cause in done.output, done.output
@@ -115,11 +134,20 @@ def test_a_broken_release_reaches_nobody(site: Site, broken: Broken) -> None:
     states = site.shell(f"systemctl is-active {units}").split()
     assert states.count("active") == 1, states
     assert states[2] in ("inactive", "failed"), states
+    if FULL:
+        mend(site)
 
-    site.code.write_text(good)
-    requirements.write_text("")
-    site.mark = "good" if mark != "good" else "better"
-    done = site.measure(f"after: {broken.name}", site.deploy, accept={mark, site.mark})
+
+@pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
+def test_after_broken_releases_a_good_one_deploys(site: Site) -> None:
+    mend(site)
+
+
+def mend(site: Site) -> None:
+    """Deploy a good release."""
+    old = site.mark
+    site.mark = "mended" if old != "mended" else "mended-again"
+    done = site.measure("mended", site.deploy, accept={old, site.mark}, group="broken")
     assert done.play, done.output
     done.the_new_one_took_over()
     done.nobody_noticed()
@@ -128,13 +156,10 @@ def test_a_broken_release_reaches_nobody(site: Site, broken: Broken) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
 def test_a_release_that_takes_its_time_is_not_broken(site: Site) -> None:
-    good, mark = site.code.read_text(), site.mark
-    site.mark = "slow"
-    site.code.write_text(site.code.read_text() + "time.sleep(20)\n")
-    health = {"path": "/healthz", "timeout": 60}
-    done = site.measure("boots for 20 s", lambda: site.deploy(gunicorn_health=health), accept={mark, site.mark})
+    mark, health = site.mark, {"path": "/healthz", "timeout": 60}
+    with release(site, "slow", "time.sleep(20)\n"):
+        done = site.measure("boots for 20 s", lambda: site.deploy(gunicorn_health=health), accept={mark, "slow"})
     assert done.play, done.output
     done.the_new_one_took_over()
     done.nobody_noticed()
-    site.code.write_text(good)
     assert site.deploy()

@@ -30,7 +30,7 @@ def test_after_a_reboot_the_same_generation_serves(site: Site) -> None:
             time.sleep(0.2)
         time.sleep(5)
     rig("up", site.server.name, site.release)
-    site.note("reboot", load, time.monotonic() - down, reboot=True)
+    site.note("reboot", load, time.monotonic() - down, group="reboot")
     for kind, counts in load.counts.items():
         assert set(counts.answers) == {before}, kind
         back = counts.longest_gap_at

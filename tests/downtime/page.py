@@ -1,0 +1,149 @@
+"""The page with the figures, docs/zero-downtime.md: written by the run that measured them."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT
+
+from .client import KINDS
+from .measure import CHANGES, GAP, GUNICORN, WORKER_CLASSES, Row
+
+PAGE = ROOT / "docs" / "zero-downtime.md"
+LEAST = 100_000  # requests
+
+TEXT = """# Zero downtime
+
+Figures, not a promise: what clients of a site noticed while it was deployed. This page is written by the run that
+measured it, and only by a complete run in which nothing failed. Don't edit it.
+
+| | |
+|---|---|
+| Requests | {requests:,} |
+| Failed | {failed} |
+| Date | {date} |
+| Servers | {servers} |
+| Gunicorn | {gunicorn}, and the same packed as the next release for the upgrade |
+| ansible-core | {core} |
+| Machine | {cores} cores, for clients, servers and Ansible together |
+| Command | `make test-downtime PYWEB_RELEASES="{releases}"` |
+
+## What is measured
+
+A client (`tests/downtime/client.py`) asks the site from a second before the play to a second and a half after it. It
+has eight connections that it keeps, and at the same time opens a fresh one for each request of eight others. A quarter
+of them ask once a second, the rest 17 times. About two requests in a hundred take a second to answer, so that there are
+always some under way.
+
+A request has failed when the answer is anything but complete, with status 200, and from a generation that may serve:
+the connection was refused or reset, it was closed without an answer or in the middle of one, the answer took longer
+than ten seconds, had another status or another text. Nothing that failed is tried again. There is one exception, which
+HTTP allows and every client makes (RFC 9110, 9.2.2): where a *reused* connection turns out to be closed before a byte
+of the answer has come, the request is sent once more. The column *sent again* counts these.
+
+The longest gap is the longest time between two answers, over all connections of a kind. It may be at most {gap} s above
+that of the same site without a deploy. *Kept* and *fresh* are the two kinds of connections.
+
+Before the play only the old generation may answer, after it only the new one.
+
+## Changes
+
+{changes}
+
+## Broken releases
+
+Each play failed, and said why. The old generation served on. Where a release passed its check and was found out beside
+the old one, it answered too until then. *Mended* is the next good deploy.
+
+{broken}
+
+## Interrupted runs
+
+An update of code and a setting was cut off at each of its tasks in turn, by killing Ansible or by breaking the
+connection, and then run again. A third run changed nothing.
+
+{interrupted}
+
+## A reboot
+
+The server restarted under load. Connections that fail while it is down can't be avoided and are counted apart, as
+*down*. From the first answer on, none failed, and only the generation that was active answered.
+
+{reboot}
+"""
+
+
+@dataclass
+class Record:
+    """What the session has measured, and where."""
+
+    rows: list[Row] = field(default_factory=list)
+    servers: dict[str, str] = field(default_factory=dict)
+
+    def missing(self) -> list[str]:
+        """Say what a complete run has and this one hasn't."""
+        there = {(row.release, row.worker_class, row.change) for row in self.rows}
+        cells = [(release, each, change) for release in RELEASES for each in WORKER_CLASSES for change in CHANGES]
+        groups = {(row.release, row.group) for row in self.rows}
+        parts = [(release, part) for release in RELEASES for part in ("broken", "interrupted", "reboot")]
+        return [str(cell) for cell in cells if cell not in there] + [str(part) for part in parts if part not in groups]
+
+    def requests(self) -> int:
+        """How many requests there were."""
+        return sum(row.requests for row in self.rows)
+
+    def failed(self) -> int:
+        """How many requests failed, apart from those to a server that was down."""
+        return sum(sum(row.failures.values()) for row in self.rows if row.group != "reboot")
+
+    def write(self) -> None:
+        """Write the page."""
+        PAGE.write_text(
+            TEXT.format(
+                requests=self.requests(),
+                failed=self.failed(),
+                date=datetime.datetime.now(tz=datetime.UTC).date(),
+                servers="; ".join(self.servers[release] for release in RELEASES),
+                gunicorn=GUNICORN,
+                core=version("ansible-core"),
+                cores=os.cpu_count(),
+                releases=" ".join(RELEASES),
+                gap=GAP,
+                changes=self._table("changes", by_change=True),
+                broken=self._table("broken", by_change=True),
+                interrupted=self._table("interrupted", by_change=False),
+                reboot=self._table("reboot", by_change=False),
+            )
+        )
+
+    def _table(self, group: str, *, by_change: bool) -> str:
+        """Give the rows of a group, those of both kinds of connections in one line; or one line for each server."""
+        lines: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            if row.group == group and row.change != "none":
+                lines[(row.release, row.worker_class, row.change) if by_change else (row.release,)].append(row)
+        failed = "Down" if group == "reboot" else "Failed"
+        what = ["Server", "Worker class", "Change"] if by_change else ["Server", "Runs"]
+        head = [*what, "Requests", failed, "Sent again", "Gap, kept", "Gap, fresh", "Play"]
+        if by_change:
+            head[-1:] = ["without, kept", "without, fresh", "Play"]
+        table = [head, ["---"] * len(what) + ["---:"] * (len(head) - len(what))]
+        for names, rows in lines.items():
+            gaps = [seconds(row.longest_gap for row in rows if row.kind == kind) for kind in KINDS]
+            usual = [seconds(row.baseline for row in rows if row.kind == kind) for kind in KINDS] if by_change else []
+            runs = [] if by_change else [str(len(rows) // len(KINDS))]
+            numbers = [sum(row.requests for row in rows), sum(sum(row.failures.values()) for row in rows)]
+            again = sum(row.retries for row in rows)
+            plays = f"{max(row.seconds for row in rows):.0f} s"
+            table.append([*names, *runs, *[f"{number:,}" for number in numbers], str(again), *gaps, *usual, plays])
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+def seconds(values: Iterable[float]) -> str:
+    """Give the largest one."""
+    return f"{max(values):.2f} s"

@@ -1,0 +1,167 @@
+"""Runs that are cut off at each task in turn, or that run into a full disk: the next run finishes the work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.pyweb.deploy.tests.rig import Play, Server, fresh_server
+
+from .interruption import Cut, callback, leftovers, read_cuts
+from .measure import Site, deployed
+
+pytestmark = pytest.mark.full
+
+HANG_UP = "docker exec pyweb-{name} sh -c 'kill -9 $(ps -C sshd,sshd-session -o pid=,user= | sed -n s/deploy//p)'"
+
+
+@pytest.fixture(scope="module")
+def updated(make_site: Callable[..., Site]) -> Iterator[Site]:
+    """Give a site that is changed again and again."""
+    yield from deployed(make_site(prefix="cut"))
+
+
+def change(site: Site, number: int | str) -> None:
+    """Change the code and a setting, and have a command to run before it serves."""
+    site.mark = f"cut-{number}"
+    threads = 9 - site.variables["gunicorn_settings"].get("threads", 8) % 2
+    site.variables["gunicorn_settings"] = {**site.variables["gunicorn_settings"], "threads": threads}
+    site.variables["gunicorn_before_activate"] = [f": {number}; sleep 1"]
+
+
+def finish(site: Site) -> list[str]:
+    """Run the play to its end, and once more; say what is wrong then."""
+    play = site.deploy()
+    if not play:
+        return [f"the next run failed: {play.output}"]
+    third = site.deploy()
+    problems = leftovers(site)
+    if third.rc or third.changed:
+        problems.append(f"the third run ended with {third.rc} and changed {third.changed}: {third.output}")
+    return problems
+
+
+def cut_under_load(site: Site, cut: Cut, log: Path, command: str = "") -> list[str]:
+    """Change the site, cut the run off, and run it again, all under load; say what went wrong."""
+    old = site.mark
+    change(site, f"{cut.number}-{cut.after}")
+    cut_off: list[Play] = []
+
+    def interrupted() -> Play:
+        cut_off.append(site.deploy(environment=callback(log, cut, command)))
+        return cut_off[-1]
+
+    problems: list[str] = []
+    done = site.measure(
+        f"cut at {cut}", interrupted, lambda: site.deploy(), accept={old, site.mark}, group="interrupted"
+    )
+    if cut_off[0].rc == 0:
+        problems.append("the run was not cut off")
+    if not done.play:
+        problems.append(f"the next run failed: {done.play.output}")
+    for kind, counts in done.counts.items():
+        problems += [f"{kind}, {moment - done.started:.1f} s after the start: {why}" for moment, why in counts.failures]
+    return problems + finish(site)
+
+
+def report(problems: dict[str, list[str]]) -> None:
+    """Fail where there are any, with all of them."""
+    assert not any(problems.values()), "\n".join(
+        f"{cut}: {problem}" for cut, each in problems.items() for problem in each
+    )
+
+
+def test_an_update_that_is_killed_at_each_task(updated: Site, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    change(updated, "whole")
+    play = updated.deploy(environment=callback(log))
+    assert play, play.output
+    cuts = read_cuts(log)
+    assert len(cuts) > 15, cuts
+    report({str(cut): cut_under_load(updated, cut, log) for cut in cuts})
+
+
+def test_a_connection_that_breaks(updated: Site, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    change(updated, "again")
+    play = updated.deploy(environment=callback(log))
+    assert play, play.output
+    cuts = [cut for cut in read_cuts(log) if cut.after]
+    assert cuts, "no task takes long"
+    hang_up = HANG_UP.format(name=updated.server.name)
+    report({str(cut): cut_under_load(updated, cut, log, hang_up) for cut in cuts})
+
+
+def test_a_first_deploy_that_is_killed_at_each_task(make_site: Callable[..., Site], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    whole = make_site(prefix="first")
+    play = whole.deploy(environment=callback(log))
+    assert play, play.output
+    whole.stop()
+    cuts = read_cuts(log)
+    assert len(cuts) > 20, cuts
+    problems = {}
+    for cut in cuts:
+        site = make_site(prefix="first")
+        started = time.monotonic()
+        cut_off = site.deploy(environment=callback(log, cut))
+        there = site.answers()
+        problems[str(cut)] = finish(site)
+        if cut_off.rc == 0:
+            problems[str(cut)].append("the run was not cut off")
+        print(f"\n{site.release:10} first deploy, cut at {cut}: {'serves' if there else 'nothing there'}, ", end="")
+        print(f"{problems[str(cut)] or 'then finished'}, {time.monotonic() - started:.0f} s", end="", flush=True)
+        site.stop()
+    report(problems)
+
+
+@pytest.fixture
+def bare(release: str) -> Iterator[Server]:
+    """Give a server that nothing was deployed to."""
+    yield from fresh_server(f"dt-bare-{release}", release)
+
+
+def test_a_new_server_that_is_killed_while_packages_are_installed(
+    make_site: Callable[..., Site], bare: Server, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    site = make_site(prefix="bare")
+    site.server = bare
+    # Where it is cut off is found by a run that is cut off too: at the first task that takes long.
+    play = site.deploy("--check", environment=callback(log))
+    assert play, play.output
+    number = next(cut.number for cut in read_cuts(log) if "install" in cut.name.lower() and "packages" in cut.name)
+    cut_off = site.deploy(environment=callback(log, Cut(number, "packages", after=2.0)))
+    assert cut_off.rc != 0
+    assert not site.answers()
+    assert finish(site) == []
+
+
+def test_a_disk_that_is_full(make_site: Callable[..., Site]) -> None:
+    site = make_site(prefix="full")
+    place = f"/opt/{site.name}"
+    site.server.run(f"mkdir {place} && mount -t tmpfs -o size=1g,mode=755 tmpfs {place}")
+    play = site.deploy()
+    assert play, play.output
+    used = int(site.shell(f"df --output=used -k {place} | tail -1"))
+    site.server.run(f"mount -o remount,size={used + 2048}k {place}")
+    site.measure_baseline(5)
+
+    (site.directory / "requirements.txt").write_text("iniconfig==2.1.0\n")
+    old, site.mark = site.mark, "roomy"
+    done = site.measure("disk full", site.deploy, accept={old}, group="broken")
+    assert not done.play
+    assert "No space left on device" in done.output, done.output
+    done.only_the_old_one_answered()
+    done.nobody_noticed()
+
+    site.server.run(f"mount -o remount,size=1g {place}")
+    done = site.measure("disk full: mended", site.deploy, accept={old, site.mark}, group="broken")
+    assert done.play, done.output
+    done.the_new_one_took_over()
+    done.nobody_noticed()
+    assert finish(site) == []
+    site.stop()
+    site.server.run(f"umount --lazy {place}")
