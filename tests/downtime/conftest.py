@@ -17,8 +17,10 @@ from .wheels import next_gunicorn
 
 APPLICATIONS = Path(__file__).parent / "applications"
 # The client has at most four slow requests under way. These classes get enough workers or threads, so that a request
-# doesn't wait behind slow ones, deploy or not: such a wait would be taken for a gap.
+# doesn't wait behind slow ones, deploy or not: such a wait would be taken for a gap. A WSGI application keeps Tornado's
+# event loop, and all the connections of a worker, waiting: there a slow request takes less.
 SETTINGS: dict[str, Variables] = {"sync": {"workers": 8}, "gthread": {"threads": 8}, "tornado": {"workers": 8}}
+ENVIRONMENT = {"tornado": {"SLOW": "0.2"}}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -96,6 +98,7 @@ def make_site(
             "gunicorn_wsgi_app": f"{module}:app",
             "gunicorn_bind": [f"0.0.0.0:{port}"],
             "gunicorn_health": {"path": "/healthz"},
+            "gunicorn_environment": ENVIRONMENT.get(worker_class, {}),
             "gunicorn_settings": {"worker_class": worker_class, **SETTINGS.get(worker_class, {})},
         }
         now = Server(server.name, rig("address", server.name))  # a reboot may have changed it

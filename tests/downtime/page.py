@@ -37,14 +37,14 @@ measured it, and only by a complete run in which nothing failed. Don't edit it.
 
 A client (`tests/downtime/client.py`) asks the site from a second before the play to a second and a half after it. It
 has eight connections that it keeps, and at the same time opens a fresh one for each request of eight others. A quarter
-of them ask once a second, the rest 17 times. About two requests in a hundred take a second to answer, so that there are
-always some under way.
+of them ask once a second, the rest 17 times. About two requests in a hundred take a second to answer (with Tornado,
+which a WSGI application keeps waiting meanwhile, 0.2 s), so that there are always some under way.
 
 A request has failed when the answer is anything but complete, with status 200, and from a generation that may serve:
 the connection was refused or reset, it was closed without an answer or in the middle of one, the answer took longer
 than ten seconds, had another status or another text. Nothing that failed is tried again. There is one exception, which
-HTTP allows and every client makes (RFC 9110, 9.2.2): where a *reused* connection turns out to be closed before a byte
-of the answer has come, the request is sent once more. The column *sent again* counts these.
+HTTP allows and every client makes (RFC 9110, 9.2.2): where a *reused* connection turns out to be closed at once, before
+a byte of the answer has come, the request is sent once more. The column *sent again* counts these.
 
 The longest gap is the longest time between two answers, over all connections of a kind. It may be at most {gap} s above
 that of the same site without a deploy. *Kept* and *fresh* are the two kinds of connections.
@@ -61,6 +61,11 @@ Each play failed, and said why. The old generation served on. Where a release pa
 the old one, it answered too until then. *Mended* is the next good deploy.
 
 {broken}
+
+A process that is killed takes along the requests that it is answering, whoever starts or stops it. For a release that
+was killed a second after it had begun to serve, that was:
+
+{killed}
 
 ## Interrupted runs
 
@@ -90,7 +95,7 @@ class Record:
         there = {(row.release, row.worker_class, row.change) for row in self.rows}
         cells = [(release, each, change) for release in RELEASES for each in WORKER_CLASSES for change in CHANGES]
         groups = {(row.release, row.group) for row in self.rows}
-        parts = [(release, part) for release in RELEASES for part in ("broken", "interrupted", "reboot")]
+        parts = [(release, part) for release in RELEASES for part in ("broken", "killed", "interrupted", "reboot")]
         return [str(cell) for cell in cells if cell not in there] + [str(part) for part in parts if part not in groups]
 
     def requests(self) -> int:
@@ -98,8 +103,8 @@ class Record:
         return sum(row.requests for row in self.rows)
 
     def failed(self) -> int:
-        """How many requests failed, apart from those to a server that was down."""
-        return sum(sum(row.failures.values()) for row in self.rows if row.group != "reboot")
+        """How many requests failed, apart from those to a server that was down or a process that was killed."""
+        return sum(sum(row.failures.values()) for row in self.rows if row.group not in ("reboot", "killed"))
 
     def write(self) -> None:
         """Write the page."""
@@ -116,6 +121,7 @@ class Record:
                 gap=GAP,
                 changes=self._table("changes", by_change=True),
                 broken=self._table("broken", by_change=True),
+                killed=self._table("killed", by_change=False),
                 interrupted=self._table("interrupted", by_change=False),
                 reboot=self._table("reboot", by_change=False),
             )

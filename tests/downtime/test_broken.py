@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from .measure import FULL, WORKER_CLASSES, Site
+from .client import CONNECTIONS
+from .measure import FULL, GAP, WORKER_CLASSES, Site
 
 # Appended to the application. `good` is the application as it was.
 SICK = """
@@ -163,3 +164,20 @@ def test_a_release_that_takes_its_time_is_not_broken(site: Site) -> None:
     done.the_new_one_took_over()
     done.nobody_noticed()
     assert site.deploy()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
+def test_a_release_that_is_killed_loses_what_it_was_answering_and_no_more(site: Site) -> None:
+    mark = site.mark
+    with release(site, "broken", ON_SITE + "threading.Timer(1, os.kill, [os.getppid(), signal.SIGKILL]).start()\n"):
+        done = site.measure("killed during the watch", site.deploy, accept={mark, "broken"}, group="killed")
+    assert not done.play, done.output
+    done.the_new_one_was_tried()
+    for kind, counts in done.counts.items():
+        assert set(counts.failed) <= {"reset", "closed without an answer", "truncated"}, kind
+        moments = [moment for moment, _reason in counts.failures]
+        assert len(moments) <= CONNECTIONS, "one on each connection at the most"
+        assert not moments or max(moments) - min(moments) < 0.5, "all at once"
+        assert counts.longest_gap <= done.baseline[kind] + GAP
+    mend(site)

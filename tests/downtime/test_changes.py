@@ -41,7 +41,7 @@ def test_one_more_requirement(site: Site) -> None:
 
 @pytest.mark.full
 def test_a_change_of_the_environment(site: Site) -> None:
-    site.variables["gunicorn_environment"] = {"GREETING": "Hello, World!"}
+    site.variables["gunicorn_environment"] = {**site.variables["gunicorn_environment"], "GREETING": "Hello, World!"}
     done = site.measure("environment", site.deploy, accept={site.mark})
     assert done.play, done.output
     main = site.shell(f"systemctl show --property MainPID --value {site.name}.service")

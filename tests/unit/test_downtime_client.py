@@ -77,6 +77,14 @@ async def closes_on_the_second_request(reader: asyncio.StreamReader, writer: asy
     await asked(reader)
 
 
+async def closes_while_it_works(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer once, promise to stay, take the next request, and close without a byte some time later."""
+    await asked(reader)
+    writer.write(OK)
+    await asked(reader)
+    await asyncio.sleep(0.6)
+
+
 async def truncates_the_second_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await asked(reader)
     writer.write(OK)
@@ -180,6 +188,12 @@ def test_a_request_that_crosses_a_close_is_sent_once_more_and_counted() -> None:
     assert counts["kept"].retries >= counts["kept"].requests // 2 - 1 > 1
     assert counts["kept"].idle_closed == 0
     assert counts["fresh"].retries == 0
+
+
+def test_a_request_that_was_under_way_is_not_sent_again() -> None:
+    counts = measure(closes_while_it_works, seconds=1.5, slow_interval=60)
+    assert counts["kept"].failed == {"closed without an answer": counts["kept"].requests // 2}
+    assert counts["kept"].retries == 0
 
 
 def test_once_a_byte_has_come_nothing_is_sent_again() -> None:
