@@ -11,8 +11,10 @@ short_description: Wait until a service answers its health check, or tell why it
 version_added: "0.1.0"
 description:
   - Asks a systemd service over its private Unix socket until the answer is the one expected.
-  - Fails as soon as the service has failed, or when the time is up. The message then carries the end of the
-    application's traceback and of the service's journal.
+  - Commands that the service runs before it starts (C(ExecStartPre=)) may take as long as systemd lets them.
+  - Then, if wanted, goes on watching for some seconds, at the public addresses too.
+  - Fails as soon as the service has failed, when the time is up, or at the first answer in the watch that isn't the one
+    expected. The message then carries the end of the application's traceback and of the service's journal.
   - Changes nothing.
 author:
   - The pyweb.deploy authors (@pyweb)
@@ -48,6 +50,34 @@ options:
         description: Seconds to wait for the first healthy answer.
         type: int
         default: 30
+  watch:
+    description: Seconds to go on watching after the first healthy answer.
+    type: int
+    default: 0
+  public:
+    description:
+      - Public addresses to ask too while watching. Each must answer once within C(health.timeout), with whatever
+        status, since an older service that shares them may be the one that answers.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: IP address; empty for a Unix socket. A wildcard address is asked over the loopback interface.
+        type: str
+        default: ''
+      port:
+        description: TCP port; 0 for a Unix socket.
+        type: int
+        default: 0
+      path:
+        description: Path of a Unix socket; empty for TCP.
+        type: str
+        default: ''
+  only_commands:
+    description: Only wait until the service runs no command of C(ExecStartPre=) any more, whatever comes of it.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -62,6 +92,14 @@ EXAMPLES = r"""
   pyweb.deploy.gunicorn_gate:
     name: shop-check
     health: {path: /healthz, timeout: 60}
+  become: true
+
+- name: Wait until it answers in its slot, and watch it for five seconds
+  pyweb.deploy.gunicorn_gate:
+    name: shop-green
+    health: {path: /healthz}
+    watch: 5
+    public: [{host: 0.0.0.0, port: 8000}]
   become: true
 """
 
@@ -84,6 +122,7 @@ reason:
 """
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -92,9 +131,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 PAUSE = 0.1
+WATCH_PAUSE = 0.5
+PUBLIC_PATIENCE = 2.0
 BODY_LIMIT = 64 * 1024
 TRACEBACK_LINES = 12
 JOURNAL_LINES = 15
+JOURNAL_LIMIT = 10000
+COMMAND_MARK = "gunicorn_before_activate: "
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# As Gunicorn's own log begins; the access log holds what visitors send.
+WORKER_DIED = re.compile(r"\[[^]]+\] \[\d+\] \[(?:ERROR|WARNING)\] (Worker \(pid:\d+\) (?:exited with|was sent) .*)")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -123,9 +169,16 @@ def read_body(answer: http.client.HTTPResponse, seconds: float) -> str:
     return body.decode("utf-8", "replace")
 
 
-def ask(path: str, health: dict[str, Any], timeout: float) -> tuple[int, str]:
+def connect_to(address: dict[str, Any], timeout: float) -> http.client.HTTPConnection:
+    """Prepare a connection to a Unix socket or over TCP."""
+    if address["path"]:
+        return UnixConnection(address["path"], timeout)
+    return http.client.HTTPConnection(LOOPBACK.get(address["host"], address["host"]), address["port"], timeout=timeout)
+
+
+def ask(address: dict[str, Any], health: dict[str, Any], timeout: float) -> tuple[int, str]:
     """Send one request: its HTTP status (0 where no answer came) and what is wrong with the answer, if anything."""
-    connection = UnixConnection(path, timeout)
+    connection = connect_to(address, timeout)
     try:
         connection.request("GET", health["path"], headers={"Host": health["host"], "Connection": "close"})
         answer = connection.getresponse()
@@ -140,6 +193,11 @@ def ask(path: str, health: dict[str, Any], timeout: float) -> tuple[int, str]:
     if health["expect"] not in body:
         return answer.status, f"the answer to GET {health['path']} doesn't hold {health['expect']!r}"
     return answer.status, ""
+
+
+def shown(address: dict[str, Any]) -> str:
+    """Address for people."""
+    return address["path"] or f"port {address['port']} of {address['host']}"
 
 
 def last_traceback(lines: list[str]) -> list[str]:
@@ -169,6 +227,10 @@ def _traceback_at(lines: list[str], start: int) -> list[str]:
 def diagnose(lines: list[str], state: dict[str, str]) -> str:
     """Say in one line why the service stopped: its exception or last error, else what systemd knows."""
     traceback = last_traceback(lines)
+    commands = [line[len(COMMAND_MARK) :] for line in lines if line.startswith(COMMAND_MARK)]
+    if commands and commands[-1] != "done":
+        how = "took too long" if state.get("Result") == "timeout" else "failed"
+        return f"gunicorn_before_activate: a command {how}: {commands[-1]}"
     if traceback:
         return "the application failed to start: " + traceback[-1]
     plain = [line for line in lines if line.startswith(("gunicorn.conf.py:", "Failed to "))]
@@ -181,9 +243,9 @@ def diagnose(lines: list[str], state: dict[str, str]) -> str:
 class Question(threading.Thread):
     """One request in the background, so that the service is watched while it takes its time."""
 
-    def __init__(self, path: str, health: dict[str, Any], timeout: float) -> None:
+    def __init__(self, address: dict[str, Any], health: dict[str, Any], timeout: float) -> None:
         super().__init__(daemon=True)
-        self.arguments = (path, health, timeout)
+        self.arguments = (address, health, timeout)
         self.answer = (0, "no answer yet")
 
     def run(self) -> None:
@@ -197,59 +259,105 @@ class Gate:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.unit = module.params["name"] + ".service"
-        self.socket = f"/run/gunicorn/{module.params['name']}.sock"
+        self.private = {"path": f"/run/gunicorn/{module.params['name']}.sock"}
         self.health = module.params["health"]
         self.systemctl = module.get_bin_path("systemctl", required=True)
+        self.invocation = ""
 
     def state(self) -> dict[str, str]:
         """What systemd says about the service."""
-        names = "ActiveState,Result,ExecMainStatus,InvocationID,Job"
+        names = "ActiveState,SubState,Result,ExecMainStatus,InvocationID,Job"
         _rc, out, _err = self.module.run_command([self.systemctl, "show", "--property", names, self.unit])
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
-    def journal(self, invocation: str) -> list[str]:
-        """Lines that one run of the service wrote."""
+    def journal(self) -> list[str]:
+        """Lines that this run of the service wrote."""
         journalctl = self.module.get_bin_path("journalctl")
-        if not journalctl or not invocation:
+        if not journalctl or not self.invocation:
             return []
-        command = [journalctl, "--no-pager", "--output", "cat", "--lines", "200"]
-        _rc, out, _err = self.module.run_command([*command, "_SYSTEMD_INVOCATION_ID=" + invocation])
+        command = [journalctl, "--no-pager", "--output", "cat", "--lines", str(JOURNAL_LIMIT)]
+        _rc, out, _err = self.module.run_command([*command, "_SYSTEMD_INVOCATION_ID=" + self.invocation])
         lines: list[str] = out.splitlines()
         return lines
 
-    def wait(self) -> None:
-        """Ask until the answer is healthy; leave the module with success or failure."""
+    def running(self) -> dict[str, str]:
+        """State of the service; leaves the module where it has ended."""
+        state = self.state()
+        active = state.get("ActiveState")
+        # While a job waits in the queue, the state is still that from before the start that this is about.
+        if not state.get("Job") or active == "activating":
+            current = state.get("InvocationID", "")
+            self.invocation = self.invocation or current
+            # A service that ends is started again, by systemd or by the request that waits at its socket.
+            if active in ("failed", "inactive") or current != self.invocation:
+                lines = self.journal()
+                self.fail(diagnose(lines, state), lines)
+        return state
+
+    def wait(self) -> tuple[int, float]:
+        """Ask until the answer is healthy: its status and the seconds that it took."""
         started = time.monotonic()
         question: Question | None = None
-        invocation, status, problem = "", 0, "no answer yet"
+        status, problem = 0, "no answer yet"
         while True:
-            state = self.state()
-            active = state.get("ActiveState")
-            # While a job waits in the queue, the state is still that from before the start that this is about.
-            if not state.get("Job") or active == "activating":
-                current = state.get("InvocationID", "")
-                invocation = invocation or current
-                # A service that ends is started again, by systemd or by the request that waits at its socket.
-                if active in ("failed", "inactive") or current != invocation:
-                    lines = self.journal(invocation)
-                    self.fail(diagnose(lines, state), lines)
+            state = self.running()
+            if state.get("SubState") == "start-pre":
+                started = time.monotonic()  # what the commands take doesn't count
             if question and not question.is_alive():
                 status, problem = question.answer
                 question = None
                 if not problem:
-                    seconds = round(time.monotonic() - started, 2)
-                    self.module.exit_json(changed=False, seconds=seconds, status=status)
+                    return status, time.monotonic() - started
             left = self.health["timeout"] - (time.monotonic() - started)
             if left <= 0:
-                reason = f"it wasn't healthy within {self.health['timeout']} s: {problem}"
-                self.fail(reason, self.journal(invocation))
-            if not question and active == "active":
-                question = Question(self.socket, self.health, left)
+                self.fail(f"it wasn't healthy within {self.health['timeout']} s: {problem}", self.journal())
+            if not question and state.get("ActiveState") == "active":
+                question = Question(self.private, self.health, left)
                 question.start()
             if question:
                 question.join(PAUSE)
             else:
                 time.sleep(PAUSE)
+
+    def wait_for_commands(self) -> None:
+        """Wait until the service runs none of its ExecStartPre= commands."""
+        while self.state().get("SubState") == "start-pre":
+            time.sleep(WATCH_PAUSE)
+
+    def watch(self, seconds: float, public: list[dict[str, Any]]) -> None:
+        """Go on asking, at the private socket and the public addresses; leave the module at the first bad sign."""
+        started = time.monotonic()
+        limit = self.health["timeout"]
+        question: Question | None = None
+        silent = [Question(address, self.health, PUBLIC_PATIENCE) for address in public]
+        for each in silent:
+            each.start()
+        while time.monotonic() - started < seconds or question or silent:
+            self.running()
+            if question and not question.is_alive():
+                if question.answer[1]:
+                    self.unhealthy(started, question.answer[1])
+                question = None
+            if not question and time.monotonic() - started < seconds:
+                question = Question(self.private, self.health, limit)
+                question.start()
+            ended = [each for each in silent if not each.is_alive()]
+            silent = [each for each in silent if each not in ended]
+            for each in ended:
+                if each.answer[0]:
+                    continue
+                if time.monotonic() - started > limit:
+                    self.unhealthy(started, f"{each.answer[1]} ({shown(each.arguments[0])})")
+                silent.append(Question(*each.arguments))
+                silent[-1].start()
+            time.sleep(WATCH_PAUSE)
+        died = [match[1] for match in map(WORKER_DIED.match, self.journal()) if match]
+        if died:
+            self.unhealthy(started, died[-1])
+
+    def unhealthy(self, started: float, problem: str) -> None:
+        """Leave the module, out of the watch."""
+        self.fail(f"unhealthy after {time.monotonic() - started:.1f} s of traffic: {problem}", self.journal())
 
     def fail(self, reason: str, lines: list[str]) -> None:
         """Leave the module: what is wrong, then the traceback or else the end of the journal."""
@@ -280,12 +388,31 @@ def main() -> None:
                     "timeout": {"type": "int", "default": 30},
                 },
             },
+            "watch": {"type": "int", "default": 0},
+            "public": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "host": {"type": "str", "default": ""},
+                    "port": {"type": "int", "default": 0},
+                    "path": {"type": "str", "default": ""},
+                },
+            },
+            "only_commands": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     if module.check_mode:
         module.exit_json(changed=False, seconds=0.0, status=0)
-    Gate(module).wait()
+    gate = Gate(module)
+    if module.params["only_commands"]:
+        gate.wait_for_commands()
+        module.exit_json(changed=False, seconds=0.0, status=0)
+    status, seconds = gate.wait()
+    if module.params["watch"]:
+        gate.watch(module.params["watch"], module.params["public"])
+    module.exit_json(changed=False, seconds=round(seconds, 2), status=status)
 
 
 if __name__ == "__main__":

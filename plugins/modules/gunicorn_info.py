@@ -83,7 +83,7 @@ gunicorn:
       type: dict
       sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
     units:
-      description: State of the public socket and of both slots, as C(systemctl show) tells it.
+      description: State of the public socket, of both slots and of the check, as C(systemctl show) tells it.
       type: dict
       sample: {shop.socket: {LoadState: loaded, ActiveState: active, SubState: running, Listen: ["0.0.0.0:8000"]}}
     live:
@@ -95,10 +95,12 @@ gunicorn:
       type: dict
       sample: {blue: {active: true, generation: 3fa92c1b0d4e}, green: {active: false, generation: ""}}
     generations:
-      description: Complete generations with what they consist of, when they were made and whether they failed.
+      description:
+        - Complete generations with what they consist of, when they were made, whether they have served and whether they
+          failed.
       type: dict
       sample:
-        3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", failed: false}
+        3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", served: true}
     unfinished:
       description: Directories of generations, releases and venvs that an interrupted run left behind.
       type: list
@@ -126,10 +128,17 @@ gunicorn:
       type: list
       elements: str
     listening:
-      description: Listening TCP sockets with the process that holds each.
+      description: Listening TCP sockets with the process that holds each, and whether systemd has it open too.
       type: list
       elements: dict
-      sample: [{address: 0.0.0.0, port: 8000, process: gunicorn, unit: shop-blue.service}]
+      sample: [{address: 0.0.0.0, port: 8000, process: gunicorn, unit: shop-blue.service, systemd: true}]
+    listening_paths:
+      description: Paths of listening Unix sockets.
+      type: list
+      elements: str
+    last_run:
+      description: Token of the run that changed the application last since the host started; empty for none.
+      type: str
     ssh_ports:
       description: TCP ports that the SSH server listens on.
       type: list
@@ -160,6 +169,7 @@ SLOTS = ("blue", "green")
 UNIT_DIRECTORY = "/etc/systemd/system"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 MARK = "pyweb.deploy"
+LOCK_DIRECTORY = "/run/pyweb.deploy"
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
 
 
@@ -203,6 +213,15 @@ def parse_sockets(text: str, version: int) -> list[dict[str, Any]]:
         address = socket.inet_ntop(socket.AF_INET if version == 4 else socket.AF_INET6, ordered)
         found.append({"address": address, "port": int(port, 16), "inode": fields[9]})
     return found
+
+
+def parse_unix_sockets(text: str) -> list[str]:
+    """Parse /proc/net/unix: the paths that somebody listens on.
+
+    Source: unix_seq_show in the kernel's net/unix/af_unix.c; flag 00010000 is __SO_ACCEPTCON.
+    """
+    lines = [line.split(None, 7) for line in text.splitlines()[1:]]
+    return sorted({fields[7] for fields in lines if len(fields) == 8 and fields[3] == "00010000"})
 
 
 def parse_rules(text: str, comment: str) -> list[dict[str, Any]]:
@@ -270,6 +289,8 @@ class Host:
             "files": self.files(generations),
             "foreign": self.foreign(),
             "listening": listening,
+            "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
+            "last_run": self.last_run(),
             "ssh_ports": self.ssh_ports(listening),
             "firewall": self.firewall(),
         }
@@ -319,11 +340,11 @@ class Host:
         }
 
     def unit_states(self) -> dict[str, dict[str, Any]]:
-        """State of the public socket and of the slots. ``Listen`` holds the addresses of a socket, one per line."""
-        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in SLOTS)]
+        """State of the public socket, the slots and the check. ``Listen`` holds the addresses of a socket."""
+        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check"))]
         blocks = self.run("systemctl", "show", "--property", PROPERTIES, *units).split("\n\n")
         # Without systemd there are no blocks.
-        unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
+        unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
         states: dict[str, dict[str, Any]] = {unit: dict(unknown) for unit in units}
         for unit, block in zip(units, blocks):
             states[unit].update(parse_assignments(block))
@@ -364,7 +385,8 @@ class Host:
             path = os.path.join(self.root, "generations", name)
             try:
                 record = json.loads(read(os.path.join(path, "generation.json")))
-                complete[name] = {**record, "failed": os.path.exists(os.path.join(path, "failed"))}
+                marks = {mark: os.path.exists(os.path.join(path, mark)) for mark in ("served", "failed")}
+                complete[name] = {**record, **marks}
             except ValueError:
                 unfinished.append(path)
         return complete, unfinished
@@ -416,7 +438,7 @@ class Host:
     def listening(self) -> list[dict[str, Any]]:
         sockets = parse_sockets(read("/proc/net/tcp"), 4) + parse_sockets(read("/proc/net/tcp6"), 6)
         holders = self.holders({item["inode"] for item in sockets})
-        nobody = {"process": "", "unit": ""}
+        nobody = {"process": "", "unit": "", "systemd": False}
         return [
             dict(holders.get(item["inode"], nobody), address=item["address"], port=item["port"]) for item in sockets
         ]
@@ -444,10 +466,19 @@ class Host:
             links = [target(os.path.join(directory, descriptor)) for descriptor in descriptors]
             held = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")} & inodes
             for inode in held:
+                by_systemd = process == "/proc/1" or found.get(inode, {}).get("systemd", False)
                 if inode not in found or found[inode]["process"] == "systemd":
                     unit = os.path.basename(read(process + "/cgroup").strip())
                     found[inode] = {"process": read(process + "/comm").strip(), "unit": unit}
+                found[inode]["systemd"] = by_systemd
         return found
+
+    def last_run(self) -> str:
+        try:
+            run: str = json.loads(read(os.path.join(LOCK_DIRECTORY, self.name + ".lock")))["run"]
+        except (KeyError, TypeError, ValueError):
+            return ""
+        return run
 
     def firewall(self) -> dict[str, Any]:
         rules = merge_rules(

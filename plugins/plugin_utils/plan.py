@@ -34,9 +34,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     `desired` holds:
       ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep`` and
+      ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
+      ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
       ``generation_files``: name in the generation's directory to text;
-      ``slot_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
+      ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
       ``check_config``: text of the program that checks a configuration;
       ``rules``: dictionaries with ``port``, ``source`` and ``destination``, or ``None`` to leave the firewall alone;
@@ -47,20 +50,28 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     Returns a dictionary: ``problems`` (messages; the run must stop), ``id`` of the generation, ``slot`` that it gets
     and ``old_slot`` that serves until then, one boolean or list per stage, and ``summary`` for people.
     """
-    identity = generation_id(desired)
+    restore = str(desired["restore"])
+    if restore:
+        restore = observed["previous"] if restore == "previous" else restore
+        problems = list(_restore_problems(desired, observed, restore))
+        if problems:
+            return {"problems": problems, "summary": [], "work": False}
+        desired = _as_recorded(desired, observed, restore)
+    identity = restore or generation_id(desired)
     live = _live_slot(observed)
     serving = observed["slots"][live]["generation"] if live and observed["slots"][live]["active"] else ""
     force = bool(desired["force"])
 
     new = identity not in observed["generations"]
     configure = new or bool(_differing_generation_files(desired, observed, identity))
-    checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]}
+    checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]} if not restore else {}
     socket = _socket_stage(desired, observed)
-    units_differ = bool(live) and bool(_differing_units(desired, observed, identity, live))
-    switch = serving != identity or configure or units_differ or socket["restart"]
+    units_differ = bool(live) and bool(_differing(_unit_texts(desired, identity, live), observed["files"]))
+    switch = serving != identity or configure or units_differ or socket["change"]
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
-    activate = switch or other_runs or observed["live"] != slot or observed["current"] != identity
+    recorded = observed["current"] == identity and bool(observed["generations"].get(identity, {}).get("served"))
+    activate = switch or other_runs or observed["live"] != slot or not recorded
     firewall = _firewall_stage(desired, observed)
     previous = serving if serving and serving != identity else observed["previous"]
     prune = _prune_stage(desired, observed, identity, previous)
@@ -68,10 +79,16 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     plan = {
         "problems": list(host_problems(desired, observed)),
         "id": identity,
+        "record": _record(desired, identity),
+        "health": {key: value for key, value in desired["health"].items() if key != "watch"},
+        "watch": int(desired["health"]["watch"]),
+        "public": [{key: address[key] for key in ("host", "port", "path")} for address in desired["addresses"]],
         "serving": serving,
+        "misnamed_slot": live if observed["live"] not in ("", live) else "",
         "slot": slot,
         "old_slot": live if switch else "",
         "slot_busy": switch and observed["slots"][slot]["state"] in BUSY,
+        "commands_run": switch and observed["units"][f"{desired['name']}-check.service"]["SubState"] == "start-pre",
         "slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{slot}.service" in observed["files"],
         "other_slot": _other(slot),
         "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
@@ -83,6 +100,9 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
         "switch": switch,
+        "socket": desired["public_socket"],
+        "old_socket": observed["generations"].get(serving, {}).get("public_socket", ""),
+        "socket_change": socket["change"],
         "socket_restart": socket["restart"],
         "socket_conflict": socket["conflict"],
         "activate": activate or force,
@@ -94,11 +114,10 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "prune": bool(prune or firewall["obsolete"]),
     }
     plan["prepare"] = (
-        bool(plan["missing_packages"] or _differing(checker, observed["files"], "root", "0644"))
-        or plan["create_user"]
-        or force
+        bool(plan["missing_packages"] or _differing(checker, observed["files"])) or plan["create_user"] or force
     )
     plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
+    plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
     plan["summary"] = _summary(desired, observed, plan)
     return plan
 
@@ -112,12 +131,87 @@ def generation_id(desired: Mapping[str, Any]) -> str:
     return short_digest(*(part.encode() for part in parts))
 
 
+RECORDED = (
+    "release",
+    "venv",
+    "user",
+    "addresses",
+    "rules",
+    "health",
+    "slot_unit",
+    "check_unit",
+    "private_socket",
+    "public_socket",
+)
+"""Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
+
+
+def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
+    return {"id": identity, **{key: desired[key] for key in RECORDED}}
+
+
+def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, Any]:
+    """What was wanted when a generation was made: nothing is built, no package is asked for.
+
+    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time.
+    """
+    record = observed["generations"][identity]
+    rules = record["rules"]
+    if rules is not None:
+        found = observed["firewall"]["rules"]
+        ports = {rule["port"] for rule in found}
+        kept = [rule for rule in found if any(rule["port"] == address["port"] for address in record["addresses"])]
+        rules = kept + [rule for rule in rules if rule["port"] not in ports]
+    return {
+        **desired,
+        **{key: record[key] for key in RECORDED},
+        "rules": rules,
+        "force": False,
+        "create_user": False,
+        "python": "",
+        "packages": [],
+        "generation_files": {},
+        "check_config": "",
+        "firewall_enable": False,
+    }
+
+
+def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> Iterable[str]:
+    """Why the host can't go back to a generation."""
+    generations = observed["generations"]
+    served = {item: record for item, record in generations.items() if record["served"]}
+    newest = sorted(served, key=lambda item: served[item]["created"], reverse=True)
+    there = "; ".join(f"{item}, made {served[item]['created']}" for item in newest) or "none that has served"
+    accepts = f"It accepts `previous` or a generation that has served; on the host: {there}. "
+    accepts += f'Example: gunicorn_release: "{newest[-1] if newest else "previous"}"'
+    got = f"gunicorn_release: got {str(desired['restore'])!r}"
+    if not identity:
+        yield f"{got}, but nothing served before on the host. {accepts}"
+    elif identity not in generations:
+        yield f"{got}, which is not on the host. {accepts}"
+    elif identity not in served:
+        yield f"{got}, which never took traffic. {accepts}"
+    else:
+        for kind, part in (("releases", "release"), ("venvs", "venv")):
+            if generations[identity][part] not in observed[kind]:
+                yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
+
+
 def _live_slot(observed: Mapping[str, Any]) -> str:
-    """Slot that serves: the one with the name of the service, unless an interrupted run gave that to one that rests."""
+    """Slot that serves: the one with the name of the service.
+
+    An interrupted run may have given the name to one that rests, or that did not prove itself, while the other serves.
+    """
     named: str = observed["live"]
-    if named and not observed["slots"][named]["active"] and observed["slots"][_other(named)]["active"]:
-        return _other(named)
+    if named and observed["slots"][_other(named)]["active"]:
+        slot, other = observed["slots"][named], observed["slots"][_other(named)]
+        if not slot["active"] or (not _has_served(observed, slot) and _has_served(observed, other)):
+            return _other(named)
     return named
+
+
+def _has_served(observed: Mapping[str, Any], slot: Mapping[str, Any]) -> bool:
+    return bool(observed["generations"].get(slot["generation"], {}).get("served"))
 
 
 def _other(slot: str) -> str:
@@ -130,13 +224,14 @@ def _unit_texts(desired: Mapping[str, Any], identity: str, slot: str) -> dict[st
     private = desired["private_socket"]
     slot_unit = desired["slot_unit"].replace(ID_PLACEHOLDER, identity).replace(SLOT_PLACEHOLDER, slot)
     return {
-        f"{prefix}.socket": desired["public_socket"],
         **{f"{prefix}-{each}.socket": private.replace(SLOT_PLACEHOLDER, each) for each in (*SLOTS, "check")},
         f"{prefix}-{slot}.service": slot_unit,
     }
 
 
-def _differing(texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str, mode: str) -> list[str]:
+def _differing(
+    texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str = "root", mode: str = "0644"
+) -> list[str]:
     """Paths whose file is missing or differs in content, owner, group or mode."""
     differing = []
     for path, text in texts.items():
@@ -151,21 +246,19 @@ def _differing(texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]],
     return differing
 
 
-def _differing_units(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, slot: str) -> list[str]:
-    return _differing(_unit_texts(desired, identity, slot), observed["files"], "root", "0644")
-
-
 def _units_to_write(
     desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, slot: str, switch: bool, force: bool
-) -> list[str]:
-    """Names of the unit files to write, but for the public socket's, which is written while that is closed.
+) -> dict[str, str]:
+    """Unit files to write, name to text, but for the public socket's, which is written once the generation is proven.
 
     The unit of the preflight names the generation too, and is looked at only when there is one to prove.
     """
-    differing = _unit_texts(desired, identity, slot) if force else _differing_units(desired, observed, identity, slot)
-    names = [path.rsplit("/", 1)[-1] for path in differing]
-    public = f"{desired['name']}.socket"
-    return [*(name for name in names if name != public), *([f"{desired['name']}-check.service"] if switch else [])]
+    texts = _unit_texts(desired, identity, slot)
+    differing = {path: texts[path] for path in texts if force or path in _differing(texts, observed["files"])}
+    if switch:
+        check = f"{UNIT_DIRECTORY}/{desired['name']}-check.service"
+        differing[check] = desired["check_unit"].replace(ID_PLACEHOLDER, identity)
+    return {path.rsplit("/", 1)[-1]: text for path, text in differing.items()}
 
 
 def _differing_generation_files(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> list[str]:
@@ -175,19 +268,29 @@ def _differing_generation_files(desired: Mapping[str, Any], observed: Mapping[st
 
 
 def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, bool]:
-    """Whether the public socket must be closed and opened again, and whether the old slot is in its way.
+    """Whether the public socket changes, must be opened anew for that, and has the old slot in its way.
 
-    The running slot holds the sockets that it was started with. Where one of the wanted addresses shares its port, the
-    new socket can't be bound before that slot has stopped.
+    systemd closes an address that is no longer wanted when it reads the unit again, and Gunicorn sets the backlog; only
+    a new address has to be opened. That opens all of them, and the running slot holds those that it was started with:
+    where one of them overlaps, the new socket can't be bound before that slot has stopped.
     """
     unit = f"{desired['name']}.socket"
     texts = {f"{UNIT_DIRECTORY}/{unit}": desired["public_socket"]}
+    differs = bool(_differing(texts, observed["files"]))
     active = observed["units"][unit].get("ActiveState") == "active"
-    ports = {address["port"] for address in desired["addresses"] if address["port"]}
-    held = {item["port"] for item in observed["listening"]}
-    # An interrupted run may have written the unit and not opened the socket.
-    restart = not active or bool(ports - held) or bool(_differing(texts, observed["files"], "root", "0644"))
-    return {"restart": restart, "conflict": restart and bool(ports & held)}
+    tcp = [address for address in desired["addresses"] if address["port"]]
+    paths = [address["path"] for address in desired["addresses"] if address["path"]]
+    open_there = {(item["address"], item["port"]) for item in observed["listening"] if item["systemd"]}
+    missing = any((address["host"], address["port"]) not in open_there for address in tcp)
+    # The owner of a Unix socket is set when it is opened.
+    missing = missing or any(path not in observed["listening_paths"] for path in paths) or bool(paths and differs)
+    restart = not active or missing
+    conflict = any(
+        address["port"] == item["port"] and bind.overlap(item["address"], address["host"])
+        for address in tcp
+        for item in observed["listening"]
+    )
+    return {"change": restart or differs, "restart": restart, "conflict": restart and conflict}
 
 
 def _firewall_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +326,7 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     root = f"/opt/{desired['name']}"
     generations = observed["generations"]
     # A generation that never served is nothing to go back to.
-    served = [item for item, record in generations.items() if not record.get("failed")]
+    served = [item for item, record in generations.items() if record["served"]]
     newest = sorted(served, key=lambda item: generations[item].get("created", ""), reverse=True)
     wanted = [identity, previous, *(item for item in newest if item not in (identity, previous))]
     keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
@@ -248,7 +351,8 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
         yield f"The host runs {shown}. The role supports {supported}. Example: a server with Debian 13."
     if not observed["systemd"]:
         yield "The host isn't run by systemd. It needs that as PID 1. Example: a virtual server, not a bare container."
-    yield from _python_problems(desired, observed)
+    if desired["python"]:
+        yield from _python_problems(desired, observed)
     yield from _name_problems(desired, observed)
     yield from _port_problems(desired, observed)
     if desired["rules"] is not None and desired["firewall_enable"] and not desired["ssh_ports"]:
@@ -322,6 +426,8 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     old = generations.get(plan["serving"], {})
     if plan["serving"] != plan["id"]:
         before = f"replaces {plan['serving']}" if plan["serving"] else "nothing serves yet"
+        if desired["restore"]:
+            before += f"; it was made {generations[plan['id']]['created']}"
         lines.append(f"{desired['name']}: generation {plan['id']} starts in slot {plan['slot']}; {before}")
         if old:
             parts = {"code": "release", "Python packages": "venv"}
@@ -332,8 +438,9 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
         lines.append(f"{desired['name']}: generation {plan['id']} starts again in slot {plan['slot']}: {why}")
     if plan["missing_packages"]:
         lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))
-    if plan["socket_restart"] and plan["serving"]:
-        lines.append("the public socket changes")
+    if plan["socket_change"] and plan["serving"]:
+        closed = ": its port is closed until the new generation is started" if plan["socket_conflict"] else ""
+        lines.append("the public socket changes" + closed)
     lines += [f"firewall: allow {_rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]
     lines += [f"firewall: withdraw {_rule_text(rule)}" for rule in plan["obsolete_rules"]]
     if plan["enable_firewall"]:

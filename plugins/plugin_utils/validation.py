@@ -65,7 +65,10 @@ RESERVED_ENVIRONMENT = {
     "NOTIFY_SOCKET": "systemd sets it",
 }
 
-HEALTH_KEYS = ("path", "status", "timeout", "expect", "host")
+HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
+
+RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases")
+"""What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
 
 Check = Callable[[Any], Iterator[str]]
 
@@ -169,6 +172,16 @@ def _keep(value: Any) -> Iterator[str]:
         yield "it is not a whole number from 1 to 999"
 
 
+def _seconds(value: Any) -> Iterator[str]:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", str(value)):
+        yield "it is not a whole number of seconds from 1 to 99999"
+
+
+def _release(value: Any) -> Iterator[str]:
+    if not re.fullmatch(r"(previous|[0-9a-f]{12})?", str(value)):
+        yield "it is neither `previous` nor the id of a generation"
+
+
 def _mapping(value: Any) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield "it is not a dictionary"
@@ -237,6 +250,9 @@ def _health(value: Any) -> Iterator[str]:
     timeout = value.get("timeout", 30)
     if not re.fullmatch(r"[0-9]+", str(timeout)) or not 1 <= int(timeout) <= 3600:
         yield f"timeout: {timeout!r} is not a whole number of seconds from 1 to 3600"
+    watch = value.get("watch", 3)
+    if not re.fullmatch(r"[0-9]+", str(watch)) or int(watch) > 600:
+        yield f"watch: {watch!r} is not a whole number of seconds from 0 to 600"
     for key in ("expect", "host"):
         if not _is_text(value.get(key, "")):
             yield f"{key}: {value[key]!r} is not a string"
@@ -324,6 +340,17 @@ VARIABLES: dict[str, Variable] = {
         "gunicorn_health: {path: /healthz, status: [200], timeout: 30}",
         _health,
     ),
+    "gunicorn_before_activate": Variable(
+        "a list of shell commands", 'gunicorn_before_activate: ["flask --app shop db upgrade"]', _strings
+    ),
+    "gunicorn_before_activate_timeout": Variable(
+        "a whole number of seconds from 1 to 99999", "gunicorn_before_activate_timeout: 1800", _seconds
+    ),
+    "gunicorn_release": Variable(
+        "`previous`, the id of a generation that is on the host, in quotes, or an empty string to deploy",
+        'gunicorn_release: "3fa92c1b0d4e"',
+        _release,
+    ),
     "gunicorn_keep_releases": Variable("a whole number from 1 to 999", "gunicorn_keep_releases: 3", _keep),
     "gunicorn_user": Variable(
         "the name of a user that exists, or an empty string for one of the application's own",
@@ -355,10 +382,12 @@ def problems(values: Mapping[str, Any], source_directory: str = "", names: Itera
     Raises `KeyError` where a variable is missing from `values`.
     """
     found: list[str] = []
-    for name, variable in VARIABLES.items():
+    checked = RETURN_VARIABLES if values["gunicorn_release"] else VARIABLES
+    for name in checked:
+        variable = VARIABLES[name]
         found += [_message(name, variable, values[name], reason) for reason in variable.check(values[name])]
     found += _misspelt(names)
-    if not found and source_directory:
+    if not found and source_directory and not values["gunicorn_release"]:
         found += _source_problems(values, source_directory)
     return found
 

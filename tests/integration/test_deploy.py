@@ -98,17 +98,21 @@ def test_the_same_port_on_another_address(controller: Controller, site: Server, 
     assert again.changed == 0, again.output
 
 
-def test_a_socket_that_has_to_be_opened_anew_under_load(
-    controller: Controller, site: Server, variables: Variables
-) -> None:
-    change = {"gunicorn_settings": {"backlog": 512}}
+def test_one_more_address_and_one_less_under_load(controller: Controller, site: Server, variables: Variables) -> None:
+    both = {**variables, "gunicorn_bind": ["0.0.0.0:8000", "127.0.0.2:8001"]}
     with Load(site.address) as load:
-        play = controller.play(site, {**variables, **change})
+        play = controller.play(site, both)
     assert play, play.output
-    assert site.run("systemctl show --property Backlog --value hello.socket") == "512"
     assert load.bodies == {"Hello, World!"}
-    assert load.longest_gap < 10, "the port is closed for as long as the application takes to start"
-    assert controller.play(site, {**variables, **change}).changed == 0
+    assert load.longest_gap < 10, "the port is closed until the new slot gets it"
+    assert controller.play(site, both).changed == 0
+
+    with Load(site.address) as load:
+        play = controller.play(site, variables)
+    assert play, play.output
+    assert load.failures == [], "to close an address interrupts no other"
+    assert ":8001" not in site.run("ss --listening --tcp --numeric")
+    assert controller.play(site, variables).changed == 0
 
 
 def test_old_generations_are_pruned(controller: Controller, site: Server, variables: Variables) -> None:

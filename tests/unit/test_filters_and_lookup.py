@@ -59,8 +59,8 @@ def test_environment_file() -> None:
         ("gunicorn_addresses", (["localhost:80"],), r"gunicorn_addresses: got 'localhost:80': .*Example: \["),
         ("python_literal", (object(),), "python_literal: .* has no Python literal"),
         ("environment_file", ({"A-B": "x"},), "environment_file: 'A-B' is not a name"),
-        ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_name' is missing"),
-        ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'release' is missing"),
+        ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_release' is missing"),
+        ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'restore' is missing"),
     ],
 )
 def test_errors_name_the_filter(name: str, arguments: tuple[Any, ...], message: str) -> None:

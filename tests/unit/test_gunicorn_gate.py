@@ -10,28 +10,49 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_gate
-from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_gate import Gate, ask, diagnose, last_traceback
+from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_gate import (
+    Question,
+    ask,
+    connect_to,
+    diagnose,
+    last_traceback,
+    shown,
+)
 
 HEALTH: dict[str, Any] = {"path": "/", "host": "localhost", "status": [200], "expect": "", "timeout": 30}
 
-Serve = Callable[[Callable[[socket.socket, bytes], None]], str]
+Address = dict[str, Any]
+Serve = Callable[..., Address]
+
+
+def unix(path: str) -> Address:
+    return {"host": "", "port": 0, "path": path}
+
+
+def tcp(host: str, port: int) -> Address:
+    return {"host": host, "port": port, "path": ""}
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Answer connections to a Unix socket with a function of the connection and the request."""
+    """Answer connections to a Unix socket, or to an IP address, with a function of the connection and the request."""
     servers: list[socket.socket] = []
     with tempfile.TemporaryDirectory() as directory:  # pytest's own can be too long for a Unix socket
 
-        def start(answer: Callable[[socket.socket, bytes], None]) -> str:
-            path = f"{directory}/{len(servers)}.sock"
-            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            server.bind(path)
+        def start(answer: Callable[[socket.socket, bytes], None], host: str = "") -> Address:
+            address = unix(f"{directory}/{len(servers)}.sock")
+            family = socket.AF_UNIX if not host else socket.AF_INET6 if ":" in host else socket.AF_INET
+            server = socket.socket(family, socket.SOCK_STREAM)
+            server.bind((host, 0) if host else address["path"])
+            if host:
+                address = tcp(host, server.getsockname()[1])
             server.listen()
             servers.append(server)
 
@@ -49,7 +70,7 @@ def serve() -> Iterator[Serve]:
                             answer(connection, request)
 
             threading.Thread(target=loop, daemon=True).start()
-            return path
+            return address
 
         yield start
         for server in servers:
@@ -70,6 +91,36 @@ def http(status: int, body: str = "", length: int | None = None) -> Callable[[so
 
 def send(content: bytes) -> Callable[[socket.socket, bytes], None]:
     return lambda connection, _request: connection.sendall(content)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_an_address_of_tcp(serve: Serve, host: str) -> None:
+    try:
+        address = serve(http(200), host)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert ask(address, HEALTH, 5) == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.5", "192.0.2.5"), ("2001:db8::5", "2001:db8::5")],
+)
+def test_a_wildcard_is_asked_on_this_host(host: str, asked: str) -> None:
+    connection = connect_to(tcp(host, 8000), 7)
+    assert (connection.host, connection.port, connection.timeout) == (asked, 8000, 7)
+
+
+def test_a_port_that_nobody_holds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    status, problem = ask(tcp("127.0.0.1", port), HEALTH, 5)
+    assert (status, "refused" in problem) == (0, True)
+
+
+def test_addresses_for_people() -> None:
+    assert shown(tcp("0.0.0.0", 8000)) == "port 8000 of 0.0.0.0"
+    assert shown(unix("/run/shop.sock")) == "/run/shop.sock"
 
 
 def test_a_healthy_answer(serve: Serve) -> None:
@@ -101,9 +152,9 @@ def test_another_status_that_is_wanted(serve: Serve) -> None:
 
 
 def test_the_body(serve: Serve) -> None:
-    path = serve(http(200, "all ö is well"))
-    assert ask(path, {**HEALTH, "expect": "ö is"}, 5) == (200, "")
-    assert ask(path, {**HEALTH, "expect": "it's ok"}, 5) == (200, "the answer to GET / doesn't hold \"it's ok\"")
+    address = serve(http(200, "all ö is well"))
+    assert ask(address, {**HEALTH, "expect": "ö is"}, 5) == (200, "")
+    assert ask(address, {**HEALTH, "expect": "it's ok"}, 5) == (200, "the answer to GET / doesn't hold \"it's ok\"")
 
 
 @pytest.mark.parametrize(
@@ -116,9 +167,9 @@ def test_the_beginning_of_the_body_counts(serve: Serve, padding: int, found: boo
 
 def test_an_answer_that_hangs(serve: Serve) -> None:
     done = threading.Event()
-    path = serve(lambda _connection, _request: (done.wait(30), None)[1])
+    address = serve(lambda _connection, _request: (done.wait(30), None)[1])
     started = time.monotonic()
-    status, problem = ask(path, {**HEALTH, "path": "/slow"}, 0.2)
+    status, problem = ask(address, {**HEALTH, "path": "/slow"}, 0.2)
     done.set()
     assert (status, problem) == (0, "no answer to GET /slow: timed out")
     assert time.monotonic() - started < 10
@@ -131,10 +182,10 @@ def test_a_body_that_never_ends(serve: Serve) -> None:
             connection.sendall(b"event\n")
             time.sleep(0.02)
 
-    path = serve(answer)
+    address = serve(answer)
     started = time.monotonic()
-    assert ask(path, {**HEALTH, "expect": "event"}, 0.2) == (200, "")
-    assert ask(path, {**HEALTH, "expect": "nothing"}, 0.2)[1] != ""
+    assert ask(address, {**HEALTH, "expect": "event"}, 0.2) == (200, "")
+    assert ask(address, {**HEALTH, "expect": "nothing"}, 0.2)[1] != ""
     assert time.monotonic() - started < 10
 
 
@@ -147,7 +198,7 @@ def test_garbage(serve: Serve, content: bytes) -> None:
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    status, problem = ask(str(tmp_path / "nobody.sock"), HEALTH, 5)
+    status, problem = ask(unix(str(tmp_path / "nobody.sock")), HEALTH, 5)
     assert status == 0
     assert "No such file" in problem
 
@@ -157,7 +208,7 @@ def test_an_error_without_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError
 
     monkeypatch.setattr(gunicorn_gate.UnixConnection, "connect", fail)
-    assert ask("/x", HEALTH, 1) == (0, "no answer to GET /: OSError")
+    assert ask(unix("/x"), HEALTH, 1) == (0, "no answer to GET /: OSError")
 
 
 # What the journal says
@@ -232,6 +283,32 @@ def test_the_diagnosis(lines: list[str], reason: str) -> None:
     assert diagnose(lines, STATE) == reason
 
 
+COMMANDS = [
+    "gunicorn_before_activate: flask db upgrade",
+    "[INFO] Running upgrade",
+    "gunicorn_before_activate: flask warm-up",
+    "warm",
+]
+DONE = [*COMMANDS, "gunicorn_before_activate: done"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "result", "reason"),
+    [
+        (COMMANDS[:2], "exit-code", "gunicorn_before_activate: a command failed: flask db upgrade"),
+        (COMMANDS, "exit-code", "gunicorn_before_activate: a command failed: flask warm-up"),
+        (COMMANDS, "signal", "gunicorn_before_activate: a command failed: flask warm-up"),
+        (COMMANDS, "timeout", "gunicorn_before_activate: a command took too long: flask warm-up"),
+        ([*COMMANDS, *TRACEBACK], "exit-code", "gunicorn_before_activate: a command failed: flask warm-up"),
+        (DONE, "exit-code", "the service ended (result exit-code, status 3)"),
+        ([*DONE, *TRACEBACK], "exit-code", "the application failed to start: " + last_traceback(TRACEBACK)[-1]),
+        (["it says gunicorn_before_activate: x"], "exit-code", "the service ended (result exit-code, status 3)"),
+    ],
+)
+def test_the_diagnosis_of_commands(lines: list[str], result: str, reason: str) -> None:
+    assert diagnose(lines, {**STATE, "Result": result}) == reason
+
+
 # Waiting for a service
 
 
@@ -250,10 +327,13 @@ State = dict[str, str]
 class Module:
     """Stands for AnsibleModule on a host whose service goes through the states, the last one for ever."""
 
-    def __init__(self, states: list[State], journal: list[str], health: dict[str, Any]) -> None:
-        self.params = {"name": "shop-check", "health": {**HEALTH, **health}}
-        self.states = states
-        self.journal = journal
+    check_mode = False
+
+    def __init__(self, states: list[State], journal: Iterable[str] = (), **params: Any) -> None:
+        self.params = {"name": "shop-check", "health": HEALTH, "watch": 0, "public": [], "only_commands": False}
+        self.params.update(params)
+        self.states = list(states)
+        self.journal = list(journal)
         self.commands: list[list[str]] = []
 
     def get_bin_path(self, name: str, required: bool = False) -> str | None:
@@ -262,9 +342,11 @@ class Module:
     def run_command(self, command: list[str]) -> tuple[int, str, str]:
         self.commands.append(command)
         if command[0] == "/bin/journalctl":
-            return 0, "\n".join(self.journal) + "\n", ""
+            return 0, "\n".join(self.journal[-int(command[command.index("--lines") + 1]) :]) + "\n", ""
+        assert command[:3] == ["/bin/systemctl", "show", "--property"]
+        assert command[4:] == [f"{self.params['name']}.service"]
         state = self.states[0] if len(self.states) == 1 else self.states.pop(0)
-        return 0, "".join(f"{key}={value}\n" for key, value in state.items()), ""
+        return 0, "".join(f"{key}={state[key]}\n" for key in command[3].split(",") if key in state), ""
 
     def exit_json(self, **result: Any) -> None:
         raise Left(False, result)
@@ -276,9 +358,17 @@ class Module:
         """What the journal was asked for."""
         return [command[-1] for command in self.commands if command[0] == "/bin/journalctl"]
 
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> Left:
+        """Run the gate as this module."""
+        monkeypatch.setattr(gunicorn_gate, "AnsibleModule", lambda **_options: self)
+        with pytest.raises(Left) as left:
+            gunicorn_gate.main()
+        return left.value
 
-ACTIVE = {"ActiveState": "active", "InvocationID": "abc", "Job": ""}
-STARTING = {**ACTIVE, "ActiveState": "activating"}
+
+ACTIVE = {"ActiveState": "active", "SubState": "running", "InvocationID": "abc", "Job": ""}
+STARTING = {**ACTIVE, "ActiveState": "activating", "SubState": "start", "Job": "4711"}
+COMMAND = {**STARTING, "SubState": "start-pre"}
 
 Answer = tuple[int, str]
 Wait = Callable[..., "tuple[Left, Module]"]
@@ -297,18 +387,16 @@ def wait(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, float]]) -> Wai
     def run(
         states: list[State], answers: list[Answer], journal: Iterable[str] = (), **health: Any
     ) -> tuple[Left, Module]:
-        module = Module(list(states), list(journal), health)
+        module = Module(states, journal, health={**HEALTH, **health})
         left_answers = list(answers)
 
-        def answer(path: str, _health: object, timeout: float) -> Answer:
-            asked.append((path, timeout))
+        def answer(address: Address, _health: object, timeout: float) -> Answer:
+            asked.append((address["path"], timeout))
             return left_answers[0] if len(left_answers) == 1 else left_answers.pop(0)
 
         monkeypatch.setattr(gunicorn_gate, "PAUSE", 0.001)
         monkeypatch.setattr(gunicorn_gate, "ask", answer)
-        with pytest.raises(Left) as left:
-            Gate(module).wait()
-        return left.value, module
+        return module.run(monkeypatch), module
 
     return run
 
@@ -354,21 +442,19 @@ def test_a_service_that_was_started_again(wait: Wait) -> None:
 
 @pytest.mark.parametrize("state", ["failed", "inactive"])
 def test_what_was_before_the_start_does_not_count(wait: Wait, state: str) -> None:
-    queued = {**STATE, "ActiveState": state, "InvocationID": "old", "Job": "4711"}
-    left, _module = wait([queued, queued, {**STARTING, "Job": "4711"}, ACTIVE], [OK], TRACEBACK)
+    queued = {**STATE, "ActiveState": state, "SubState": "dead", "InvocationID": "old", "Job": "4711"}
+    left, _module = wait([queued, queued, STARTING, ACTIVE], [OK], TRACEBACK)
     assert left.failed is False
 
 
 def test_a_service_that_dies_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    module = Module([ACTIVE, ACTIVE, {**STATE, "InvocationID": "abc"}], TRACEBACK, {"timeout": 30})
     monkeypatch.setattr(gunicorn_gate, "PAUSE", 0.001)
     monkeypatch.setattr(gunicorn_gate, "ask", lambda *_arguments: (answered.wait(10), OK)[1])
-    with pytest.raises(Left) as left:
-        Gate(module).wait()
+    left = Module([ACTIVE, ACTIVE, {**STATE, "InvocationID": "abc"}], TRACEBACK).run(monkeypatch)
     answered.set()
-    assert left.value.failed is True
-    assert "No module named 'flask'" in left.value.result["reason"]
+    assert left.failed is True
+    assert "No module named 'flask'" in left.result["reason"]
 
 
 def test_no_journal(wait: Wait) -> None:
@@ -387,12 +473,256 @@ def test_never_healthy(wait: Wait) -> None:
 
 def test_a_question_without_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    module = Module([ACTIVE], [], {"timeout": 0.05})
     monkeypatch.setattr(gunicorn_gate, "ask", lambda *_arguments: (answered.wait(10), OK)[1])
-    with pytest.raises(Left) as left:
-        Gate(module).wait()
+    left = Module([ACTIVE], health={**HEALTH, "timeout": 0.05}).run(monkeypatch)
     answered.set()
-    assert left.value.failed is True
+    assert left.failed is True
+
+
+# With a clock of its own: only what the gate sleeps counts, and each answer is there at once.
+
+
+class Clock:
+    """A clock that runs while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        assert self.now < 10000, "it never ends"
+
+
+Reply = Callable[[Address], Answer]
+Run = Callable[..., Left]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(gunicorn_gate, "time", SimpleNamespace(monotonic=found.monotonic, sleep=found.sleep))
+    monkeypatch.setattr(Question, "start", Question.run)
+    monkeypatch.setattr(Question, "join", lambda _self, seconds: found.sleep(seconds))
+    return found
+
+
+@pytest.fixture
+def questions() -> list[Address]:
+    """Addresses that were asked, in order."""
+    return []
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]) -> Run:
+    """Run the gate on a module; the reply is a function of the address."""
+
+    def run(module: Module, reply: Reply = lambda _address: OK) -> Left:
+        def answer(address: Address, _health: object, _timeout: float) -> Answer:
+            questions.append(address)
+            return reply(address)
+
+        monkeypatch.setattr(gunicorn_gate, "ask", answer)
+        return module.run(monkeypatch)
+
+    assert clock.now == 1000
+    return run
+
+
+def test_what_commands_take_does_not_count(gate: Run) -> None:
+    left = gate(Module([COMMAND] * 600 + [STARTING] * 200 + [ACTIVE]))
+    assert left.failed is False
+    assert 20 < left.result["seconds"] < 21
+
+
+def test_after_the_commands_the_time_counts(gate: Run, questions: list[Address]) -> None:
+    left = gate(Module([COMMAND] * 600 + [STARTING] * 400 + [ACTIVE]))
+    assert (left.failed, questions) == (True, [])
+    assert left.result["reason"] == "it wasn't healthy within 30 s: no answer yet"
+
+
+def test_a_command_that_fails(gate: Run) -> None:
+    left = gate(Module([COMMAND, {**STATE, "InvocationID": "abc"}], COMMANDS))
+    assert left.result["reason"] == "gunicorn_before_activate: a command failed: flask warm-up"
+    assert left.result["msg"].splitlines()[-1] == "  warm"
+
+
+def test_a_command_that_says_much_before_it_fails(gate: Run) -> None:
+    much = [f"Running upgrade {number}" for number in range(5000)]
+    left = gate(Module([COMMAND, {**STATE, "InvocationID": "abc"}], [COMMANDS[0], *much]))
+    assert left.result["reason"] == "gunicorn_before_activate: a command failed: flask db upgrade"
+
+
+@pytest.mark.parametrize("end", [ACTIVE, STARTING, {**STATE, "SubState": "failed"}])
+def test_waiting_for_commands_only(gate: Run, clock: Clock, questions: list[Address], end: State) -> None:
+    module = Module([*[COMMAND] * 4000, end], only_commands=True)
+    left = gate(module)
+    assert (left.failed, left.result["changed"], questions) == (False, False, [])
+    assert (len(module.commands), clock.now) == (4001, 3000)
+
+
+# The watch
+
+PRIVATE = "/run/gunicorn/shop-check.sock"
+PUBLIC = [tcp("0.0.0.0", 8000), tcp("::", 8000), unix("/run/shop.sock")]
+WRONG = (500, "GET / answered 500, not 200")
+LIVELY = ["[2026-11-22 08:00:00 +0000] [7] [INFO] Booting worker with pid: 7", '127.0.0.1 "GET / HTTP/1.1" 200']
+
+
+def test_the_watch(gate: Run, clock: Clock, questions: list[Address]) -> None:
+    left = gate(Module([ACTIVE], LIVELY, watch=5, public=PUBLIC))
+    assert (left.failed, left.result["status"]) == (False, 200)
+    assert left.result["seconds"] < 1, "it tells when the answer was healthy first"
+    assert 5 <= clock.now - 1000 < 6
+    assert [address for address in questions if address in PUBLIC] == PUBLIC
+    assert [address["path"] for address in questions].count(PRIVATE) == 1 + 10
+
+
+def test_without_a_watch(gate: Run, questions: list[Address]) -> None:
+    module = Module([ACTIVE], DIED, public=PUBLIC)
+    assert gate(module).failed is False
+    assert ([address["path"] for address in questions], module.asked_journal_for()) == ([PRIVATE], [])
+
+
+@pytest.mark.parametrize("answer", [WRONG, (0, "no answer to GET /: timed out")])
+def test_a_bad_answer_in_the_watch(gate: Run, clock: Clock, questions: list[Address], answer: Answer) -> None:
+    module = Module([ACTIVE], ["the", "end"], watch=5, public=PUBLIC)
+    left = gate(module, lambda address: answer if address["path"] == PRIVATE and clock.now >= 1002 else OK)
+    assert left.failed is True
+    assert left.result["reason"] == f"unhealthy after 2.5 s of traffic: {answer[1]}"
+    assert left.result["msg"].splitlines()[0] == f"shop-check.service: {left.result['reason']}"
+    assert left.result["msg"].splitlines()[-2:] == ["  the", "  end"]
+    assert len(questions) < 12
+
+
+def test_what_an_older_service_answers_at_the_public_addresses_is_not_its_fault(gate: Run) -> None:
+    """It shares them until the new one is healthy; its own failure may be what the new one mends."""
+    left = gate(Module([ACTIVE], watch=5, public=PUBLIC), lambda address: OK if address["path"] == PRIVATE else WRONG)
+    assert left.failed is False
+
+
+@pytest.mark.parametrize("silent", PUBLIC)
+@pytest.mark.parametrize(("seconds", "healthy"), [(4, True), (20, True), (29, True), (31, False), (99, False)])
+def test_each_public_address_must_answer_once(
+    gate: Run, clock: Clock, silent: Address, seconds: float, healthy: bool
+) -> None:
+    def reply(address: Address) -> Answer:
+        return (0, "no answer to GET /: refused") if address == silent and clock.now < 1000 + seconds else OK
+
+    left = gate(Module([ACTIVE], watch=5, public=PUBLIC), reply)
+    assert left.failed is not healthy
+    if not healthy:
+        wanted = f"s of traffic: no answer to GET /: refused ({shown(silent)})"
+        assert left.result["reason"].endswith(wanted)
+        assert 30 < clock.now - 1000 < 32
+
+
+def test_a_public_address_that_hangs_is_asked_again_soon(
+    gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """The older service may be the one that hangs."""
+    patience: list[float] = []
+
+    def start(question: Question) -> None:
+        patience.append(question.arguments[2])
+        question.run()
+
+    monkeypatch.setattr(Question, "start", start)
+    left = gate(
+        Module([ACTIVE], watch=1, public=PUBLIC[:1]),
+        lambda address: OK if address["path"] == PRIVATE or clock.now > 1010 else (0, "timed out"),
+    )
+    assert left.failed is False
+    assert patience.count(gunicorn_gate.PUBLIC_PATIENCE) > 10
+    assert HEALTH["timeout"] > 10 * gunicorn_gate.PUBLIC_PATIENCE
+
+
+def test_a_public_address_is_asked_again_only_after_its_answer(
+    gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]
+) -> None:
+    public = PUBLIC[0]
+    monkeypatch.setattr(Question, "is_alive", lambda each: each.arguments[0] == public and clock.now < 1004)
+    assert gate(Module([ACTIVE], watch=1, public=[public])).failed is False
+    assert questions.count(public) == 1
+    assert 1004 <= clock.now < 1005
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({**STATE, "InvocationID": "abc"}, "No module named 'flask'"),
+        ({**ACTIVE, "InvocationID": "def"}, "No module named 'flask'"),
+    ],
+)
+def test_a_service_that_ends_in_the_watch(gate: Run, end: State, reason: str) -> None:
+    module = Module([*[ACTIVE] * 8, end], TRACEBACK, watch=5)
+    left = gate(module)
+    assert left.failed is True
+    assert reason in left.result["reason"]
+    assert module.asked_journal_for() == ["_SYSTEMD_INVOCATION_ID=abc"]
+
+
+LOG = "[2026-11-22 08:00:01 +0000] [1] "
+DIED = [*LIVELY, LOG + "[ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?", *LIVELY]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (DIED[2], "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"),
+        (LOG + "[WARNING] Worker (pid:7) was sent SIGSEGV!", "Worker (pid:7) was sent SIGSEGV!"),
+        (LOG + "[ERROR] Worker (pid:7) exited with code 1.", "Worker (pid:7) exited with code 1."),
+    ],
+)
+def test_a_worker_that_died_in_the_watch(gate: Run, line: str, said: str) -> None:
+    left = gate(Module([ACTIVE], [*LIVELY, line, *LIVELY * 1000], watch=5))
+    assert left.failed is True
+    assert left.result["reason"] == f"unhealthy after 5.5 s of traffic: {said}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LOG + "[INFO] Worker (pid:7) was sent SIGTERM!",
+        LOG + "[INFO] Worker exiting (pid: 7)",
+        '192.0.2.7 - - "GET / HTTP/1.1" 200 2 "-" "Worker (pid:7) exited with code 1."',
+        f'192.0.2.7 - - "GET / HTTP/1.1" 200 2 "-" "{LOG}[ERROR] Worker (pid:7) exited with code 1."',
+    ],
+)
+def test_what_visitors_send_and_workers_that_stop_do_not_end_the_watch(gate: Run, line: str) -> None:
+    assert gate(Module([ACTIVE], [line], watch=5)).failed is False
+
+
+def test_the_watch_waits_for_slow_answers(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    module = Module([ACTIVE], watch=5)
+    monkeypatch.setattr(Question, "is_alive", lambda _self: 1001 < clock.now < 1020)
+    left = gate(module, lambda _address: OK if clock.now < 1000.5 else WRONG)
+    assert left.failed is True
+    assert "after 20.0 s of traffic" in left.result["reason"]
+
+
+def test_an_answer_that_comes_while_the_watch_looks(gate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answers_now(question: Question) -> bool:
+        question.run()
+        return False
+
+    monkeypatch.setattr(Question, "start", lambda _self: None)
+    monkeypatch.setattr(Question, "is_alive", answers_now)
+    assert gate(Module([ACTIVE], watch=2)).failed is False
+
+
+def test_no_answer_is_missed_in_the_watch(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    looks: dict[Question, int] = {}
+
+    def is_alive(question: Question) -> bool:
+        looks[question] = looks.get(question, 0) + 1
+        return looks[question] % 2 == 1 and clock.now > 1000.5
+
+    monkeypatch.setattr(Question, "is_alive", is_alive)
+    left = gate(Module([ACTIVE], watch=5), lambda _address: OK if clock.now < 1000.5 else (500, "answered 500"))
+    assert left.failed is True
 
 
 def test_check_mode_asks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -402,7 +732,18 @@ def test_check_mode_asks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["changed"] is False
 
 
-def test_unknown_health_keys_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with patch_module_args({"name": "shop-check", "health": {"url": "/"}}), pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"health": {"url": "/"}}, "health.url"), ({"public": [{"url": "/"}]}, "public.url")]
+)
+def test_unknown_keys_are_refused(capsys: pytest.CaptureFixture[str], wrong: dict[str, Any], named: str) -> None:
+    with patch_module_args({"name": "shop-check", **wrong}), pytest.raises(SystemExit):
         gunicorn_gate.main()
-    assert "health.url" in json.loads(capsys.readouterr().out)["msg"]
+    assert named in json.loads(capsys.readouterr().out)["msg"]
+
+
+@pytest.mark.parametrize("task", yaml.safe_load(gunicorn_gate.EXAMPLES), ids=lambda task: task["name"])
+def test_the_examples_are_accepted(capsys: pytest.CaptureFixture[str], task: dict[str, Any]) -> None:
+    arguments = {**task["pyweb.deploy.gunicorn_gate"], "_ansible_check_mode": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as left:
+        gunicorn_gate.main()
+    assert left.value.code == 0, capsys.readouterr().out

@@ -12,6 +12,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
+from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info, gunicorn_lock
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
     Host,
     merge_rules,
     parse_assignments,
     parse_rules,
     parse_sockets,
+    parse_unix_sockets,
 )
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -104,6 +106,34 @@ def test_no_sockets(text: str) -> None:
     assert parse_sockets(text, 4) == []
 
 
+UNIX = """\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 3629546 /run/shop.sock
+0000000000000000: 00000002 00000000 00010000 0001 01 3629550 /run/gunicorn/a b.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 3629547 /run/connected.sock
+0000000000000000: 00000002 00000000 00000000 0002 01 3631391 /run/datagrams.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 3613419
+0000000000000000: 00000002 00000000 00010000 0005 01 3613420 @abstract
+0000000000000000: 00000002 00000000 00010000 0001 01 3629551 /run/shop.sock
+"""
+
+
+def test_listening_unix_sockets() -> None:
+    assert parse_unix_sockets(UNIX) == ["/run/gunicorn/a b.sock", "/run/shop.sock", "@abstract"]
+    assert parse_unix_sockets("") == []
+
+
+@linux
+def test_unix_sockets_of_this_machine() -> None:
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own can be too long for a Unix socket
+        with socket.socket(socket.AF_UNIX) as bound, socket.socket(socket.AF_UNIX) as listening:
+            bound.bind(f"{directory}/bound")
+            listening.bind(f"{directory}/listening")
+            listening.listen()
+            found = parse_unix_sockets(Path("/proc/net/unix").read_text())
+        assert [path for path in found if path.startswith(directory)] == [f"{directory}/listening"]
+
+
 def test_rules_with_the_comment() -> None:
     assert parse_rules(RULES, COMMENT) == [
         {"port": 8000, "source": "any", "destination": "any"},
@@ -151,7 +181,21 @@ LoadState=not-found
 ActiveState=inactive
 SubState=dead
 FragmentPath=
+
+MainPID=77
+LoadState=loaded
+ActiveState=active
+SubState=running
+FragmentPath=/etc/systemd/system/shop-green.service
+
+MainPID=0
+LoadState=loaded
+ActiveState=activating
+SubState=start-pre
+FragmentPath=/etc/systemd/system/shop-check.service
 """
+
+SHOWN = ["shop.socket", "shop-blue.service", "shop-green.service", "shop-check.service"]
 
 
 def test_units_are_asked_for_in_one_go(host: Callable[..., Host]) -> None:
@@ -163,7 +207,10 @@ def test_units_are_asked_for_in_one_go(host: Callable[..., Host]) -> None:
 
     states = host({"systemctl": systemctl}).unit_states()
     assert len(asked) == 1
-    assert asked[0][-3:] == tuple(states)
+    assert asked[0][:2] == ("show", "--property")
+    assert {"ActiveState", "SubState", "MainPID", "Listen"} <= set(asked[0][2].split(","))
+    assert list(asked[0][3:]) == list(states) == SHOWN
+    assert [states[unit]["SubState"] for unit in SHOWN] == ["running", "dead", "running", "start-pre"]
     assert states["shop.socket"]["Listen"] == ["0.0.0.0:8000", "[::]:8000"]
     assert states["shop.socket"]["ActiveState"] == "active"
     assert states["shop-blue.service"]["ActiveState"] == "inactive"
@@ -172,8 +219,8 @@ def test_units_are_asked_for_in_one_go(host: Callable[..., Host]) -> None:
 
 def test_units_of_a_host_without_systemd(host: Callable[..., Host]) -> None:
     states = host().unit_states()
-    assert list(states) == ["shop.socket", "shop-blue.service", "shop-green.service"]
-    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
+    assert list(states) == SHOWN
+    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
     assert all(state == unknown for state in states.values())
 
 
@@ -243,9 +290,16 @@ def test_generations(host: Callable[..., Host], tmp_path: Path) -> None:
     write(records / "aaa/generation.json", json.dumps(record))
     write(records / "bbb/generation.json", '{"release": ')
     write(records / "ccc/gunicorn.conf.py", "")
-    write(records / "ddd/generation.json", json.dumps(record))
-    write(records / "ddd/failed", "RuntimeError")
-    complete = {"aaa": {**record, "failed": False}, "ddd": {**record, "failed": True}}
+    for name, marks in {"ddd": ("failed",), "eee": ("served",), "fff": ("served", "failed")}.items():
+        write(records / name / "generation.json", json.dumps({**record, "served": "no", "failed": "no"}))
+        for mark in marks:
+            write(records / name / mark)
+    complete = {
+        "aaa": {**record, "served": False, "failed": False},
+        "ddd": {**record, "served": False, "failed": True},
+        "eee": {**record, "served": True, "failed": False},
+        "fff": {**record, "served": True, "failed": True},
+    }
     assert host().generations() == (complete, [str(records / "bbb"), str(records / "ccc")])
 
 
@@ -415,16 +469,30 @@ def test_who_listens(host: Callable[..., Host]) -> None:
         (found,) = [item for item in host().listening() if item["port"] == port]
     comm = Path("/proc/self/comm").read_text().strip()
     assert (found["address"], found["process"]) == ("127.0.0.1", comm)
-    assert set(found) == {"address", "port", "process", "unit"}
+    assert found["systemd"] is False
+    assert set(found) == {"address", "port", "process", "unit", "systemd"}
+
+
+def test_a_listener_without_a_process(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another container that shares the network, for example."""
+    monkeypatch.setattr(gunicorn_info, "read", {"/proc/net/tcp": TCP, "/proc/net/tcp6": ""}.__getitem__)
+    monkeypatch.setattr(glob, "iglob", lambda _pattern: [])
+    nobody = {"process": "", "unit": "", "systemd": False}
+    assert host().listening() == [
+        {"address": "0.0.0.0", "port": 8000, **nobody},
+        {"address": "127.0.0.11", "port": 38161, **nobody},
+    ]
 
 
 @linux
 def test_a_holder_in_its_unit(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where systemd passed a socket on, the service holds it, not systemd."""
+    """Where systemd passed a socket on, the service holds it; systemd still has it open or not."""
     files = {"/proc/1/comm": "systemd\n", "/proc/1/cgroup": "0::/init.scope\n"}
     files |= {"/proc/77/comm": "gunicorn\n", "/proc/77/cgroup": "0::/system.slice/shop-blue.service\n"}
     links = {
         "/proc/1/fd/9": "socket:[5]",
+        "/proc/1/fd/10": "socket:[8]",
+        "/proc/77/fd/4": "socket:[7]",
         "/proc/77/fd/1": "/dev/null",
         "/proc/77/fd/2": "",
         "/proc/77/fd/3": "socket:[5]",
@@ -440,8 +508,24 @@ def test_a_holder_in_its_unit(host: Callable[..., Host], monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "readlink", readlink)
     for order in (("1", "77"), ("77", "1")):
         monkeypatch.setattr(glob, "iglob", lambda _pattern, order=order: [f"/proc/{pid}/fd" for pid in order])
-        assert host().holders({"5"}) == {"5": {"process": "gunicorn", "unit": "shop-blue.service"}}
+        slot = {"process": "gunicorn", "unit": "shop-blue.service"}
+        assert host().holders({"5", "7", "8"}) == {
+            "5": {**slot, "systemd": True},
+            "7": {**slot, "systemd": False},
+            "8": {"process": "systemd", "unit": "init.scope", "systemd": True},
+        }
     assert host().holders({"6"}) == {}
+
+
+def test_the_run_that_changed_it_last(
+    host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gunicorn_info.LOCK_DIRECTORY == gunicorn_lock.DIRECTORY
+    monkeypatch.setattr(gunicorn_info, "LOCK_DIRECTORY", str(tmp_path))
+    assert host().last_run() == ""
+    for text, run in {'{"run": "boot 7 1", "until": 0}': "boot 7 1", "{}": "", "[]": "", '{"run"': "", "": ""}.items():
+        write(tmp_path / "shop.lock", text)
+        assert host().last_run() == run
 
 
 def listener(port: int, process: str) -> dict[str, Any]:
@@ -518,4 +602,5 @@ def test_it_returns_what_its_documentation_says(
     assert result["changed"] is False
     documented = yaml.safe_load(gunicorn_info.RETURN)["gunicorn"]["contains"]
     assert set(result["gunicorn"]) == set(documented)
+    assert set(result["gunicorn"]["units"]) == {unit.replace("shop", "no-such-application") for unit in SHOWN}
     assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["foreign"]) == ("", {}, [])

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_gate
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
 from ansible_collections.pyweb.deploy.tests import readme_variables
 
@@ -91,6 +93,21 @@ def test_internal_names(internal: Data) -> None:
 def test_documented_defaults_are_the_ones_in_use(defaults: Data, internal: Data) -> None:
     used = internal["__gunicorn_default_health"]
     assert defaults["gunicorn_health"].items() <= used.items()
+
+
+def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) -> None:
+    keys = set(internal["__gunicorn_default_health"])
+    assert keys == set(validation.HEALTH_KEYS)
+    gate = yaml.safe_load(gunicorn_gate.DOCUMENTATION)["options"]
+    assert keys == {*gate["health"]["suboptions"], "watch"}
+    assert set(gate["public"]["suboptions"]) == {"host", "port", "path"}
+
+
+def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:
+    text = (role / "vars/main.yml").read_text()
+    returned = text[text.index("__gunicorn_return:") : text.index("__gunicorn_deploy:")]
+    used = set(re.findall(r"gunicorn_[a-z_]+", returned)) & set(VARIABLES)
+    assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state"}
 
 
 # Tasks

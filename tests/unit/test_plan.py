@@ -22,6 +22,7 @@ Data = dict[str, Any]
 def desired() -> Data:
     return {
         "name": "shop",
+        "restore": "",
         "user": "shop",
         "create_user": True,
         "force": False,
@@ -31,8 +32,14 @@ def desired() -> Data:
         "packages": ["python3-venv", "ufw"],
         "keep": 3,
         "addresses": [{"host": "0.0.0.0", "port": 8000, "path": "", "listen_stream": "0.0.0.0:8000"}],
-        "generation_files": {"gunicorn.conf.py": "timeout = 30\n", "environment": 'A="1"\n'},
+        "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3, "expect": "", "host": "localhost"},
+        "generation_files": {
+            "gunicorn.conf.py": "timeout = 30\n",
+            "environment": 'A="1"\n',
+            "before_activate": "true\n",
+        },
         "slot_unit": "# @generation@ in @slot@\n",
+        "check_unit": "# @generation@ in private\n",
         "private_socket": "# private socket of @slot@\n",
         "public_socket": "ListenStream=0.0.0.0:8000\n",
         "check_config": "print()\n",
@@ -45,11 +52,8 @@ def desired() -> Data:
 @pytest.fixture
 def bare() -> Data:
     """What is observed of a new server."""
-    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "Listen": []}
-    units = [
-        "shop.socket",
-        *(f"shop-{unit}.{kind}" for unit in ("blue", "green", "check") for kind in ("service", "socket")),
-    ]
+    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
+    units = ["shop.socket", *(f"shop-{unit}.service" for unit in ("blue", "green", "check"))]
     return {
         "os": {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         "systemd": True,
@@ -67,14 +71,48 @@ def bare() -> Data:
         "previous": "",
         "files": {},
         "foreign": [],
-        "listening": [{"address": "0.0.0.0", "port": 22, "process": "sshd", "unit": "ssh.service"}],
+        "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")],
+        "listening_paths": [],
+        "last_run": "",
         "ssh_ports": [22],
         "firewall": {"installed": False, "enabled": False, "rules": []},
     }
 
 
+def listener(
+    address: str, port: int = 8000, process: str = "nginx", unit: str = "nginx.service", systemd: bool = False
+) -> Data:
+    return {"address": address, "port": port, "process": process, "unit": unit, "systemd": systemd}
+
+
+def held(address: str = "0.0.0.0", port: int = 8000, slot: str = "blue") -> Data:
+    """A public address that systemd opened and handed to a slot."""
+    return listener(address, port, "gunicorn", f"shop-{slot}.service", systemd=True)
+
+
 def managed(text: str, group: str = "root", mode: str = "0644") -> Data:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "owner": "root", "group": group, "mode": mode}
+
+
+KEPT = {
+    "release",
+    "venv",
+    "user",
+    "addresses",
+    "rules",
+    "health",
+    "slot_unit",
+    "check_unit",
+    "private_socket",
+    "public_socket",
+}
+
+
+def recorded(desired: Data, identity: str = "", created: str = "2026-06-01T00:00:00Z") -> Data:
+    """What is observed of a generation that was made as wanted and has served."""
+    record = {key: copy.deepcopy(desired[key]) for key in KEPT}
+    record.update(id=identity or generation_id(desired), created=created, gunicorn="27.0.1", python="3.11.2")
+    return {**record, "served": True, "failed": False}
 
 
 def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
@@ -85,19 +123,20 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
         packages=list(desired["packages"]),
         user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
         live=slot,
-        generations={
-            identity: {"release": desired["release"], "venv": desired["venv"], "created": "2026-06-01T00:00:00Z"}
-        },
+        generations={identity: recorded(desired)},
         releases=[desired["release"]],
         venvs=[desired["venv"]],
         current=identity,
         firewall={"installed": True, "enabled": False, "rules": copy.deepcopy(desired["rules"] or [])},
     )
     found["slots"][slot] = {"active": True, "state": "active", "generation": identity}
-    found["units"]["shop.socket"] = {"LoadState": "loaded", "ActiveState": "active", "Listen": ["0.0.0.0:8000"]}
-    found["listening"].append(
-        {"address": "0.0.0.0", "port": 8000, "process": "gunicorn", "unit": f"shop-{slot}.service"}
-    )
+    streams = [address["listen_stream"] for address in desired["addresses"]]
+    found["units"]["shop.socket"] = {"LoadState": "loaded", "ActiveState": "active", "Listen": streams}
+    found["listening"] = [item for item in found["listening"] if not item["systemd"]]
+    found["listening"] += [
+        held(address["host"], address["port"], slot) for address in desired["addresses"] if address["port"]
+    ]
+    found["listening_paths"] = [address["path"] for address in desired["addresses"] if address["path"]]
     for name, text in desired["generation_files"].items():
         found["files"][f"{ROOT}/generations/{identity}/{name}"] = managed(text, "shop", "0640")
     for each in ("blue", "green", "check"):
@@ -126,6 +165,11 @@ def stages(plan: Data) -> list[str]:
     return [stage for stage in STAGES if plan[stage]]
 
 
+def socket_of(plan: Data) -> tuple[bool, bool, bool]:
+    """Whether the public socket changes, is opened anew for that, and has to wait for the old slot."""
+    return plan["socket_change"], plan["socket_restart"], plan["socket_conflict"]
+
+
 def test_first_deploy(desired: Data, bare: Data) -> None:
     plan = make_plan(desired, bare)
     assert plan["problems"] == []
@@ -138,8 +182,10 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
     units = ["blue.service", "blue.socket", "check.service", "check.socket", "green.socket"]
     assert sorted(plan["units"]) == [f"shop-{unit}" for unit in units]
     assert (plan["serving"], plan["previous"]) == ("", "")
-    assert (plan["socket_restart"], plan["socket_conflict"]) == (True, False)
+    assert socket_of(plan) == (True, True, False)
+    assert (plan["socket"], plan["old_socket"], plan["misnamed_slot"]) == (desired["public_socket"], "", "")
     assert plan["rules"] == desired["rules"]
+    assert plan["work"] is True
     assert plan["summary"] == [
         f"shop: generation {plan['id']} starts in slot blue; nothing serves yet",
         "Debian packages to install: python3-venv, ufw",
@@ -152,8 +198,9 @@ def test_nothing_to_do(desired: Data, bare: Data, slot: str) -> None:
     plan = make_plan(desired, deployed(desired, bare, slot))
     assert plan["problems"] == []
     assert stages(plan) == []
-    assert (plan["switch"], plan["slot"], plan["old_slot"], plan["socket_restart"]) == (False, slot, "", False)
-    assert (plan["prepare"], plan["units"]) == (False, [])
+    assert (plan["switch"], plan["slot"], plan["old_slot"]) == (False, slot, "")
+    assert (plan["prepare"], plan["units"], plan["misnamed_slot"], plan["work"]) == (False, {}, "", False)
+    assert socket_of(plan) == (False, False, False)
     assert plan["summary"] == []
 
 
@@ -170,7 +217,8 @@ def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
     assert sorted(plan["units"]) == sorted(["shop-check.service", f"shop-{next_slot}.service"])
     assert (plan["serving"], plan["previous"]) == (old, old)
     assert plan["id"] != old
-    assert plan["socket_restart"] is False
+    assert socket_of(plan) == (False, False, False)
+    assert (plan["misnamed_slot"], plan["work"]) == ("", True)
     assert plan["summary"] == [
         f"shop: generation {plan['id']} starts in slot {next_slot}; replaces {old}",
         "what differs: code",
@@ -190,12 +238,12 @@ def test_new_code_and_packages(desired: Data, observed: Data) -> None:
     assert make_plan(desired, observed)["summary"][1] == "what differs: code and Python packages"
 
 
-@pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment"])
+@pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment", "before_activate"])
 def test_new_settings(desired: Data, observed: Data, name: str) -> None:
     desired["generation_files"][name] += "# changed\n"
     plan = make_plan(desired, observed)
     assert stages(plan) == ["configure", "activate"]
-    assert (plan["switch"], plan["slot"], plan["socket_restart"]) == (True, "green", False)
+    assert (plan["switch"], plan["slot"], socket_of(plan)) == (True, "green", (False, False, False))
     assert plan["summary"][1] == "what differs: the configuration"
 
 
@@ -225,23 +273,72 @@ def test_back_to_a_generation_that_is_there(desired: Data, observed: Data) -> No
     assert stages(plan) == ["activate"]
     assert (plan["id"], plan["previous"]) == (generation_id(desired), generation_id(new))
     assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (True, "blue", False)
-    assert plan["units"] == ["shop-check.service"]
+    assert list(plan["units"]) == ["shop-check.service"]
 
 
-def bind_to(desired: Data, host: str, port: int, path: str = "") -> None:
-    stream = path or f"{host}:{port}"
-    desired["addresses"] = [{"host": host, "port": port, "path": path, "listen_stream": stream}]
-    desired["public_socket"] = f"ListenStream={stream}\n"
-    desired["generation_files"]["gunicorn.conf.py"] = f"bind = [{stream!r}]\n"
-    desired["rules"] = [{"port": port, "source": "any", "destination": "any"}] if port else []
+@pytest.mark.parametrize(("live", "slot"), [("blue", "green"), ("green", "blue")])
+def test_the_units_name_the_generation_and_its_slot(desired: Data, bare: Data, live: str, slot: str) -> None:
+    observed = deployed(desired, bare, live)
+    del observed["files"][f"{UNITS}/shop-check.socket"]
+    desired["release"] = "ssssssssssss"
+    plan = make_plan(desired, observed)
+    assert plan["units"] == {
+        f"shop-{slot}.service": f"# {plan['id']} in {slot}\n",
+        "shop-check.service": f"# {plan['id']} in private\n",
+        "shop-check.socket": "# private socket of check\n",
+    }
+
+
+def test_what_the_record_of_a_generation_keeps(desired: Data, bare: Data) -> None:
+    plan = make_plan(desired, bare)
+    assert plan["record"] == {"id": plan["id"], **{key: desired[key] for key in KEPT}}
+
+
+def test_what_the_gate_gets(desired: Data, bare: Data) -> None:
+    desired["health"]["watch"] = "7"
+    desired["addresses"][0].update(needs_rule=True, destination="any")
+    plan = make_plan(desired, bare)
+    assert plan["health"] == {"path": "/healthz", "status": [200], "timeout": 30, "expect": "", "host": "localhost"}
+    assert plan["watch"] == 7
+    assert plan["public"] == [{"host": "0.0.0.0", "port": 8000, "path": ""}]
+
+
+@pytest.mark.parametrize(
+    ("release", "state", "runs"),
+    [("ssssssssssss", "start-pre", True), ("ssssssssssss", "running", False), ("rrrrrrrrrrrr", "start-pre", False)],
+)
+def test_commands_of_an_interrupted_run_end_before_the_next_ones(
+    desired: Data, observed: Data, release: str, state: str, runs: bool
+) -> None:
+    desired["release"] = release
+    observed["units"]["shop-check.service"]["SubState"] = state
+    assert make_plan(desired, observed)["commands_run"] is runs
+
+
+# The public socket
+
+
+def address_of(text: str) -> Data:
+    host, _colon, port = text.rpartition(":") if not text.startswith("/") else ("", "", "0")
+    path = text if text.startswith("/") else ""
+    return {"host": host.strip("[]"), "port": int(port), "path": path, "listen_stream": text}
+
+
+def bind_to(desired: Data, *texts: str) -> None:
+    desired["addresses"] = [address_of(text) for text in texts]
+    desired["public_socket"] = "".join(f"ListenStream={text}\n" for text in texts)
+    desired["generation_files"]["gunicorn.conf.py"] = f"bind = {list(texts)!r}\n"
+    ports = {address["port"] for address in desired["addresses"]} - {0}
+    desired["rules"] = [{"port": port, "source": "any", "destination": "any"} for port in sorted(ports)]
 
 
 def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) -> None:
-    bind_to(desired, "0.0.0.0", 9000)
+    bind_to(desired, "0.0.0.0:9000")
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
     assert stages(plan) == ["configure", "firewall", "activate", "prune"]
-    assert (plan["switch"], plan["socket_restart"], plan["socket_conflict"]) == (True, True, False)
+    assert (plan["switch"], socket_of(plan)) == (True, (True, True, False))
+    assert (plan["socket"], plan["old_socket"]) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
     assert plan["rules"] == desired["rules"]
     assert plan["obsolete_rules"] == [{"port": 8000, "source": "any", "destination": "any"}]
     assert plan["summary"][2:] == [
@@ -251,19 +348,73 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     ]
 
 
-def test_another_address_on_the_same_port_waits_for_the_old_slot(desired: Data, observed: Data) -> None:
-    bind_to(desired, "127.0.0.1", 8000)
-    plan = make_plan(desired, observed)
-    assert plan["problems"] == []
-    assert (plan["socket_restart"], plan["socket_conflict"]) == (True, True)
+UNIX = "/run/shop.sock"
 
 
-def test_a_unix_socket_opens_beside_the_old_port(desired: Data, observed: Data) -> None:
-    bind_to(desired, "", 0, "/run/shop.sock")
+@pytest.mark.parametrize(
+    ("before", "after", "restart", "conflict"),
+    [
+        # Another port, another family, a Unix socket: beside the old one.
+        (["0.0.0.0:8000"], ["0.0.0.0:9000"], True, False),
+        (["0.0.0.0:8000"], ["[::]:8000"], True, False),
+        (["[::1]:8000"], ["0.0.0.0:8000"], True, False),
+        (["0.0.0.0:8000"], [UNIX], True, False),
+        ([UNIX], ["0.0.0.0:8000"], True, False),
+        (["127.0.0.1:8000"], ["192.0.2.5:8000"], True, False),
+        # The same port: the old slot is in the way, also of an address that stays, since all are opened anew.
+        (["0.0.0.0:8000"], ["127.0.0.1:8000"], True, True),
+        (["127.0.0.1:8000"], ["0.0.0.0:8000"], True, True),
+        (["[::]:8000"], ["[::1]:8000"], True, True),
+        (["0.0.0.0:8000"], ["0.0.0.0:8000", "[::]:8000"], True, True),
+        (["0.0.0.0:8000"], ["0.0.0.0:8000", "0.0.0.0:9000"], True, True),
+        (["0.0.0.0:8000"], ["0.0.0.0:8000", UNIX], True, True),
+        (["0.0.0.0:8000", UNIX], ["0.0.0.0:8000", "/run/other.sock"], True, True),
+        # An address less.
+        (["0.0.0.0:8000", "0.0.0.0:9000"], ["0.0.0.0:8000"], False, False),
+        (["0.0.0.0:8000", "[::]:8000"], ["[::]:8000"], False, False),
+        (["0.0.0.0:8000", UNIX], ["0.0.0.0:8000"], False, False),
+    ],
+)
+def test_another_address(
+    desired: Data, bare: Data, before: list[str], after: list[str], restart: bool, conflict: bool
+) -> None:
+    bind_to(desired, *before)
+    observed = deployed(desired, bare)
+    bind_to(desired, *after)
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert (plan["socket_restart"], plan["socket_conflict"]) == (True, False)
-    assert plan["obsolete_rules"] == [{"port": 8000, "source": "any", "destination": "any"}]
+    assert socket_of(plan) == (True, restart, conflict)
+    closed = ": its port is closed until the new generation is started" if conflict else ""
+    assert f"the public socket changes{closed}" in plan["summary"]
+    assert plan["old_socket"] == "".join(f"ListenStream={text}\n" for text in before)
+
+
+@pytest.mark.parametrize(("addresses", "restart"), [(["0.0.0.0:8000"], False), ([UNIX], True)])
+def test_another_backlog(desired: Data, bare: Data, addresses: list[str], restart: bool) -> None:
+    """Of a Unix socket the owner could have changed too, which is set when it is opened."""
+    bind_to(desired, *addresses)
+    observed = deployed(desired, bare)
+    desired["public_socket"] += "Backlog=77\n"
+    plan = make_plan(desired, observed)
+    assert (plan["switch"], socket_of(plan)) == (True, (True, restart, False))
+
+
+def test_a_unix_socket_that_is_right_stays_open(desired: Data, bare: Data) -> None:
+    bind_to(desired, UNIX)
+    assert socket_of(make_plan(desired, deployed(desired, bare))) == (False, False, False)
+
+
+def test_an_address_that_only_the_slot_holds_is_opened_again(desired: Data, observed: Data) -> None:
+    """A run was interrupted after it had closed the socket: systemd would hand nothing to the next slot."""
+    observed["listening"][-1]["systemd"] = False
+    assert socket_of(make_plan(desired, observed)) == (True, True, True)
+
+
+def test_a_unix_socket_that_nobody_listens_on_is_opened_again(desired: Data, bare: Data) -> None:
+    bind_to(desired, UNIX)
+    observed = deployed(desired, bare)
+    observed["listening_paths"] = ["/run/other.sock"]
+    assert socket_of(make_plan(desired, observed)) == (True, True, False)
 
 
 @pytest.mark.parametrize("state", ["inactive", "failed"])
@@ -271,14 +422,16 @@ def test_a_public_socket_that_is_down_opens_again(desired: Data, observed: Data,
     observed["units"]["shop.socket"]["ActiveState"] = state
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert (plan["switch"], plan["socket_restart"], plan["socket_conflict"]) == (True, True, True)
+    assert (plan["switch"], socket_of(plan)) == (True, (True, True, True))
 
 
 def test_a_socket_unit_that_was_written_but_never_opened(desired: Data, observed: Data) -> None:
-    bind_to(desired, "0.0.0.0", 9000)
+    bind_to(desired, "0.0.0.0:9000")
     observed["files"][f"{UNITS}/shop.socket"] = managed(desired["public_socket"])
-    plan = make_plan(desired, observed)
-    assert (plan["socket_restart"], plan["socket_conflict"]) == (True, False)
+    assert socket_of(make_plan(desired, observed)) == (True, True, False)
+
+
+# Which slot serves
 
 
 @pytest.mark.parametrize("state", ["failed", "inactive", "activating"])
@@ -319,6 +472,47 @@ def test_the_slot_that_serves_without_the_name_gets_it(desired: Data, observed: 
     plan = make_plan(desired, observed)
     assert stages(plan) == ["activate"]
     assert (plan["serving"], plan["switch"], plan["slot"]) == (generation_id(desired), False, "blue")
+    assert plan["misnamed_slot"] == "blue"
+
+
+@pytest.mark.parametrize(
+    ("named", "other", "live"),
+    [
+        # Each: whether the slot is active, and whether its generation has served; None for one that is not on the host.
+        ((True, True), (False, True), "blue"),
+        ((True, True), (True, True), "blue"),
+        ((True, True), (True, False), "blue"),
+        ((True, False), (False, True), "blue"),
+        ((True, False), (True, False), "blue"),
+        ((True, None), (True, False), "blue"),
+        ((False, True), (False, True), "blue"),
+        ((True, False), (True, True), "green"),
+        ((True, None), (True, True), "green"),
+        ((False, True), (True, True), "green"),
+        ((False, True), (True, False), "green"),
+    ],
+)
+def test_the_slot_that_serves(
+    desired: Data, observed: Data, named: tuple[bool, bool | None], other: tuple[bool, bool | None], live: str
+) -> None:
+    for slot, identity, (active, served) in (("blue", OLD, named), ("green", OLDER, other)):
+        state = "active" if active else "failed"
+        observed["slots"][slot] = {"active": active, "state": state, "generation": identity}
+        if served is not None:
+            observed["generations"][identity] = {**recorded(desired, identity), "served": served}
+    desired["release"] = "ssssssssssss"
+    plan = make_plan(desired, observed)
+    assert (plan["old_slot"], plan["slot"]) == (live, "green" if live == "blue" else "blue")
+    assert plan["misnamed_slot"] == ("" if live == "blue" else "green")
+    active = named[0] if live == "blue" else other[0]
+    assert plan["serving"] == ("" if not active else OLD if live == "blue" else OLDER)
+
+
+def test_a_first_deploy_that_broke_off_is_started_again(desired: Data, observed: Data) -> None:
+    observed["live"] = ""
+    plan = make_plan(desired, observed)
+    assert (plan["serving"], plan["misnamed_slot"], plan["old_slot"]) == ("", "", "")
+    assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (True, "blue", True)
 
 
 def test_the_slot_that_serves_without_the_name_is_not_used_for_the_next_one(desired: Data, observed: Data) -> None:
@@ -331,6 +525,13 @@ def test_the_slot_that_serves_without_the_name_is_not_used_for_the_next_one(desi
 @pytest.mark.parametrize("current", ["", OLD])
 def test_a_wrong_record_of_what_serves_is_mended(desired: Data, observed: Data, current: str) -> None:
     observed["current"] = current
+    plan = make_plan(desired, observed)
+    assert stages(plan) == ["activate"]
+    assert plan["switch"] is False
+
+
+def test_a_missing_mark_of_having_served_is_mended(desired: Data, observed: Data) -> None:
+    observed["generations"][observed["current"]]["served"] = False
     plan = make_plan(desired, observed)
     assert stages(plan) == ["activate"]
     assert plan["switch"] is False
@@ -357,14 +558,14 @@ def test_a_unit_that_was_changed(desired: Data, observed: Data, path: str, drift
     plan = make_plan(desired, observed)
     assert stages(plan) == ["activate"]
     assert (plan["id"], plan["switch"], plan["slot"]) == (observed["current"], True, "green")
-    assert plan["socket_restart"] is (path == f"{UNITS}/shop.socket")
+    assert socket_of(plan) == (path == f"{UNITS}/shop.socket", False, False)
     assert "shop-green.service" in plan["units"]
     assert path.endswith((".service", "/shop.socket")) or path.removeprefix(f"{UNITS}/") in plan["units"]
     assert "its files were changed" in plan["summary"][0]
 
 
 @pytest.mark.parametrize("drift", DRIFT)
-@pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment"])
+@pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment", "before_activate"])
 def test_a_configuration_that_was_changed(desired: Data, observed: Data, name: str, drift: Data | None) -> None:
     spoil(observed["files"], f"{ROOT}/generations/{observed['current']}/{name}", drift)
     plan = make_plan(desired, observed)
@@ -399,7 +600,8 @@ def test_force_runs_every_stage_but_switches_nothing(desired: Data, observed: Da
     plan = make_plan(desired, observed)
     assert stages(plan) == ["build", "configure", "firewall", "activate"]
     assert all(plan[part] for part in ("prepare", "release", "venv"))
-    assert (plan["switch"], plan["slot"], plan["old_slot"], plan["socket_restart"]) == (False, "blue", "", False)
+    assert (plan["switch"], plan["slot"], plan["old_slot"]) == (False, "blue", "")
+    assert socket_of(plan) == (False, False, False)
     units = ["blue.service", "blue.socket", "check.socket", "green.socket"]
     assert sorted(plan["units"]) == [f"shop-{unit}" for unit in units]
     assert plan["rules"] == desired["rules"]
@@ -522,11 +724,8 @@ def history(desired: Data, observed: Data) -> Data:
     """The wanted generation serves; three more are there, each with a release of its own."""
     for day, (identity, venv) in enumerate([(OLDEST, "old-venv"), (OLDER, "old-venv"), (OLD, desired["venv"])]):
         release = f"release-{identity}"
-        observed["generations"][identity] = {
-            "release": release,
-            "venv": venv,
-            "created": f"2026-05-0{day + 1}T00:00:00Z",
-        }
+        made = {**desired, "release": release, "venv": venv}
+        observed["generations"][identity] = recorded(made, identity, f"2026-05-0{day + 1}T00:00:00Z")
         observed["releases"].append(release)
     observed["venvs"].append("old-venv")
     observed["previous"] = OLD
@@ -548,10 +747,17 @@ def test_an_interpreter_without_venv(desired: Data, bare: Data, packages: list[s
     assert ["lacks the modules venv and ensurepip" in each for each in problems] == ([True] if refused else [])
 
 
-def test_a_failed_generation_goes_before_an_older_one_that_served(desired: Data, history: Data) -> None:
-    desired["keep"] = 3
-    history["generations"][OLDER]["failed"] = True
+@pytest.mark.parametrize("keep", [3, 9])
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_generation_that_never_served_is_no_history(desired: Data, history: Data, failed: bool, keep: int) -> None:
+    desired["keep"] = keep
+    history["generations"][OLDER].update(served=False, failed=failed)
     assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDER)
+
+
+def test_a_failure_before_it_served_does_not_count(desired: Data, history: Data) -> None:
+    history["generations"][OLDER]["failed"] = True
+    assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDEST)
 
 
 def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
@@ -610,6 +816,190 @@ def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data)
     assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/releases/stray", f"{ROOT}/venvs/stray"]
 
 
+# Back to an earlier generation
+
+
+@pytest.fixture
+def before(desired: Data) -> Data:
+    """What was wanted before: other code, other packages, other units."""
+    return {
+        **copy.deepcopy(desired),
+        "release": "aaaaaaaaaaaa",
+        "venv": "bbbbbbbbbbbb",
+        "user": "web",
+        "health": {**desired["health"], "path": "/alive", "watch": 9},
+        "slot_unit": "# @generation@ was in @slot@\n",
+        "check_unit": "# @generation@ was in private\n",
+        "private_socket": "# private socket of @slot@, as it was\n",
+    }
+
+
+def with_before(desired: Data, bare: Data, before: Data) -> Data:
+    """What is observed where the wanted generation serves and that one served before it, as `OLD`."""
+    observed = deployed(desired, bare, "green")
+    observed["generations"][OLD] = recorded(before, OLD, "2026-05-01T00:00:00Z")
+    observed["releases"].append(before["release"])
+    observed["venvs"].append(before["venv"])
+    observed["previous"] = OLD
+    observed["files"][f"{UNITS}/shop-blue.service"] = managed("# of the generation before\n")
+    return observed
+
+
+def back(release: str = "previous", keep: int = 3) -> Data:
+    """What the role says of what is wanted, where it is to go back."""
+    return {"name": "shop", "restore": release, "keep": keep, "ssh_ports": []}
+
+
+@pytest.mark.parametrize("release", ["previous", OLD])
+def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> None:
+    observed = with_before(desired, bare, before)
+    observed.update(packages=[], python={})
+    plan = make_plan(back(release), observed)
+    serving = generation_id(desired)
+    assert plan["problems"] == []
+    assert stages(plan) == ["activate"]
+    assert not any(plan[part] for part in ("prepare", "release", "venv", "create_user", "missing_packages"))
+    assert (plan["id"], plan["serving"], plan["previous"]) == (OLD, serving, serving)
+    assert (plan["switch"], plan["slot"], plan["old_slot"], plan["work"]) == (True, "blue", "green", True)
+    assert plan["units"] == {
+        "shop-blue.service": f"# {OLD} was in blue\n",
+        "shop-check.service": f"# {OLD} was in private\n",
+        **{f"shop-{each}.socket": f"# private socket of {each}, as it was\n" for each in ("blue", "green", "check")},
+    }
+    assert plan["record"] == {"id": OLD, **{key: before[key] for key in KEPT}}
+    assert (plan["health"]["path"], plan["watch"]) == ("/alive", 9)
+    assert "watch" not in plan["health"]
+    assert socket_of(plan) == (False, False, False)
+    assert plan["summary"] == [
+        f"shop: generation {OLD} starts in slot blue; replaces {serving}; it was made 2026-05-01T00:00:00Z",
+        "what differs: code and Python packages",
+    ]
+
+
+def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) -> None:
+    observed = with_before(desired, bare, before)
+    newer = generation_id(desired)
+    observed["slots"]["blue"] = {"active": True, "state": "active", "generation": OLD}
+    observed["slots"]["green"] = {"active": False, "state": "inactive", "generation": newer}
+    observed.update(live="blue", current=OLD, previous=newer)
+    plan = make_plan(back(), observed)
+    assert (plan["id"], plan["slot"], plan["previous"]) == (newer, "green", OLD)
+
+
+def test_going_back_to_the_one_that_serves(desired: Data, bare: Data, before: Data) -> None:
+    observed = with_before(desired, bare, before)
+    plan = make_plan(back(observed["current"]), observed)
+    assert (plan["problems"], stages(plan), plan["summary"], plan["work"]) == ([], [], [], False)
+    assert plan["previous"] == OLD
+
+
+def test_going_back_to_another_address(desired: Data, bare: Data, before: Data) -> None:
+    bind_to(before, "0.0.0.0:9000")
+    plan = make_plan(back(), with_before(desired, bare, before))
+    assert plan["problems"] == []
+    assert socket_of(plan) == (True, True, False)
+    assert (plan["socket"], plan["old_socket"]) == (before["public_socket"], desired["public_socket"])
+    assert plan["public"] == [{"host": "0.0.0.0", "port": 9000, "path": ""}]
+
+
+NARROW = {"port": 8000, "source": "198.51.100.7", "destination": "any"}
+
+
+@pytest.mark.parametrize(
+    ("recorded_rules", "there", "allowed", "withdrawn"),
+    [
+        ([rule(8000)], [rule(8000)], [], []),
+        ([rule(8000)], [NARROW], [], []),
+        ([NARROW], [rule(8000)], [], []),
+        ([], [rule(8000)], [], []),
+        ([NARROW], [rule(7000)], [NARROW], [rule(7000)]),
+        ([rule(8000, "198.51.100.7/32")], [], [NARROW], []),
+        ([rule(8000), rule(8001)], [NARROW, rule(7000)], [rule(8001)], [rule(7000)]),
+        (None, [rule(7000)], [], []),
+    ],
+)
+def test_going_back_changes_rules_only_with_the_port(
+    desired: Data,
+    bare: Data,
+    before: Data,
+    recorded_rules: list[Data] | None,
+    there: list[Data],
+    allowed: list[Data],
+    withdrawn: list[Data],
+) -> None:
+    bind_to(before, "0.0.0.0:8000", "0.0.0.0:8001")
+    before["rules"] = recorded_rules
+    observed = with_before(desired, bare, before)
+    observed["firewall"]["rules"] = there
+    plan = make_plan(back(), observed)
+    assert (plan["rules"], plan["obsolete_rules"]) == (allowed, withdrawn)
+    assert (plan["firewall"], plan["enable_firewall"]) == (bool(allowed), False)
+
+
+def test_going_back_prunes_as_ever(history: Data) -> None:
+    serving = history["current"]
+    plan = make_plan(back(OLDEST, keep=2), history)
+    assert plan["id"] == OLDEST
+    assert set(plan["obsolete_paths"]) == gone(OLD, OLDER)
+    assert plan["previous"] == serving
+
+
+def test_going_back_starts_a_changed_unit_again(desired: Data, bare: Data, before: Data) -> None:
+    observed = with_before(desired, bare, before)
+    observed["files"][f"{UNITS}/shop-green.service"]["sha256"] = "0" * 64
+    plan = make_plan(back(observed["current"]), observed)
+    assert (plan["switch"], plan["slot"], stages(plan)) == (True, "blue", ["activate"])
+
+
+@pytest.mark.parametrize("change", [{"systemd": False}, {"user": {}}, {"foreign": ["/opt/shop"]}])
+def test_going_back_refuses_a_host_that_cannot_take_it(desired: Data, bare: Data, before: Data, change: Data) -> None:
+    assert len(make_plan(back(), {**with_before(desired, bare, before), **change})["problems"]) == 1
+
+
+def test_going_back_to_a_port_that_somebody_took(desired: Data, bare: Data, before: Data) -> None:
+    bind_to(before, "0.0.0.0:9000")
+    observed = with_before(desired, bare, before)
+    observed["listening"].append(listener("0.0.0.0", 9000))
+    assert "nginx already listens" in only(make_plan(back(), observed))
+
+
+THERE = f"on the host: {'6' * 12}, made 2026-06-01T00:00:00Z; {OLD}, made 2026-05-01T00:00:00Z."
+
+
+@pytest.mark.parametrize(
+    ("release", "change", "said"),
+    [
+        ("previous", {"previous": ""}, "'previous', but nothing served before on the host."),
+        ("previous", {"previous": OLDEST}, "'previous', which is not on the host."),
+        (OLDEST, {}, f"'{OLDEST}', which is not on the host."),
+        (OLDER, {}, f"'{OLDER}', which never took traffic."),
+        (OLD, {"releases": ["rrrrrrrrrrrr"]}, f"'{OLD}', but its release is gone from /opt/shop/releases."),
+        ("previous", {"venvs": ["vvvvvvvvvvvv"]}, "'previous', but its venv is gone from /opt/shop/venvs."),
+    ],
+)
+def test_no_way_back(desired: Data, bare: Data, before: Data, release: str, change: Data, said: str) -> None:
+    observed = with_before(desired, bare, before)
+    observed["generations"]["6" * 12] = observed["generations"].pop(observed["current"])
+    observed["generations"][OLDER] = {**recorded(before, OLDER), "served": False}
+    plan = make_plan(back(release), {**observed, **change})
+    message = only(plan)
+    assert message.startswith(f"gunicorn_release: got {said} ")
+    assert f"It accepts `previous` or a generation that has served; {THERE} " in message
+    assert message.endswith(f'Example: gunicorn_release: "{OLD}"')
+    assert (plan["work"], plan["summary"]) == (False, [])
+
+
+def test_no_way_back_on_a_new_host(bare: Data) -> None:
+    message = only(make_plan(back(), bare))
+    assert "on the host: none that has served." in message
+    assert message.endswith('Example: gunicorn_release: "previous"')
+
+
+def test_release_and_venv_are_both_missed(desired: Data, bare: Data, before: Data) -> None:
+    observed = {**with_before(desired, bare, before), "releases": [], "venvs": []}
+    assert len(make_plan(back(), observed)["problems"]) == 2
+
+
 # The identity of a generation
 
 
@@ -640,6 +1030,8 @@ def test_the_order_of_the_files_does_not_matter(desired: Data) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"check_unit": "x"},
+        {"health": {}},
         {"public_socket": "x"},
         {"private_socket": "x"},
         {"check_config": "x"},
@@ -741,12 +1133,8 @@ def test_things_that_somebody_else_made(desired: Data, bare: Data) -> None:
     assert all(message.startswith("gunicorn_name: got 'shop', but /") for message in problems)
 
 
-def listener(address: str, port: int = 8000, process: str = "nginx", unit: str = "nginx.service") -> Data:
-    return {"address": address, "port": port, "process": process, "unit": unit}
-
-
 @pytest.mark.parametrize(
-    ("wanted", "held"),
+    ("wanted", "taken"),
     [
         ("0.0.0.0", "0.0.0.0"),
         ("0.0.0.0", "127.0.0.1"),
@@ -757,21 +1145,21 @@ def listener(address: str, port: int = 8000, process: str = "nginx", unit: str =
         ("::", "::1"),
     ],
 )
-def test_a_port_that_somebody_else_holds(desired: Data, bare: Data, wanted: str, held: str) -> None:
-    bind_to(desired, wanted, 8000)
-    bare["listening"].append(listener(held))
+def test_a_port_that_somebody_else_holds(desired: Data, bare: Data, wanted: str, taken: str) -> None:
+    bind_to(desired, f"[{wanted}]:8000" if ":" in wanted else f"{wanted}:8000")
+    bare["listening"].append(listener(taken))
     message = only(make_plan(desired, bare))
-    assert message.startswith(f"gunicorn_bind: got port 8000, which nginx already listens on ({held}). ")
+    assert message.startswith(f"gunicorn_bind: got port 8000, which nginx already listens on ({taken}). ")
     assert 'gunicorn_bind: ["0.0.0.0:8001"]' in message
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held", "port"),
+    ("wanted", "taken", "port"),
     [("0.0.0.0", "0.0.0.0", 8001), ("127.0.0.1", "192.0.2.5", 8000), ("::", "0.0.0.0", 8000), ("0.0.0.0", "::1", 8000)],
 )
-def test_a_port_that_is_free(desired: Data, bare: Data, wanted: str, held: str, port: int) -> None:
-    bind_to(desired, wanted, 8000)
-    bare["listening"].append(listener(held, port))
+def test_a_port_that_is_free(desired: Data, bare: Data, wanted: str, taken: str, port: int) -> None:
+    bind_to(desired, f"[{wanted}]:8000" if ":" in wanted else f"{wanted}:8000")
+    bare["listening"].append(listener(taken, port))
     assert make_plan(desired, bare)["problems"] == []
 
 
@@ -793,16 +1181,16 @@ def test_another_application_of_the_role_is_somebody_else(desired: Data, bare: D
 @pytest.mark.parametrize("wanted", ["0.0.0.0", "127.0.0.1"])
 def test_our_own_socket_is_not_somebody_else(desired: Data, observed: Data, wanted: str) -> None:
     """Where no slot runs, systemd itself holds the port."""
-    bind_to(desired, wanted, 8000)
+    bind_to(desired, f"[{wanted}]:8000" if ":" in wanted else f"{wanted}:8000")
     observed["slots"]["blue"] = {"active": False, "state": "failed", "generation": ""}
-    observed["listening"][-1] = listener("0.0.0.0", process="systemd", unit="init.scope")
+    observed["listening"][-1] = listener("0.0.0.0", 8000, "systemd", "init.scope", systemd=True)
     assert make_plan(desired, observed)["problems"] == []
 
 
 def test_our_own_ipv6_socket_is_not_somebody_else(desired: Data, observed: Data) -> None:
-    bind_to(desired, "::", 8000)
+    bind_to(desired, "[::]:8000")
     observed["units"]["shop.socket"]["Listen"] = ["[::1]:8000"]
-    observed["listening"][-1] = listener("::1", process="systemd", unit="init.scope")
+    observed["listening"][-1] = listener("::1", 8000, "systemd", "init.scope", systemd=True)
     assert make_plan(desired, observed)["problems"] == []
 
 

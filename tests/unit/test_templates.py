@@ -7,19 +7,24 @@ files in a temporary directory that hold what came out.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
+import re
 import runpy
+import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
 from gunicorn.config import Config
 
@@ -42,9 +47,6 @@ TASKS = """\
         outcome:
           desired: "{{ __gunicorn_desired }}"
           plan: "{{ __gunicorn_plan }}"
-          check_unit: >-
-            {{ lookup('ansible.builtin.template', 'slot.service.j2',
-                      template_vars={'__gunicorn_slot': 'check', '__gunicorn_id': '0a1b2c'}) }}
   rescue:
     - name: Keep what went wrong
       ansible.builtin.set_fact:
@@ -56,7 +58,15 @@ TASKS = """\
     src: "{{ item }}.j2"
     dest: "WRITTEN/{{ item }}"
     mode: "0600"
-  loop: [gunicorn.conf.py, environment, public.socket]
+  loop: [gunicorn.conf.py, environment, before_activate]
+  when: inventory_hostname == 'nasty'
+
+- name: Write the units as the role does
+  ansible.builtin.copy:
+    content: "{{ item.value }}"
+    dest: "WRITTEN/{{ item.key }}"
+    mode: "0600"
+  loop: "{{ (outcome.plan.units | combine({'shop.socket': outcome.plan.socket})) | dict2items }}"
   when: inventory_hostname == 'nasty'
 
 - name: Tell
@@ -75,7 +85,10 @@ OBSERVED: Data = {
     "python": {"path": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
     "packages": [],
     "user": {"uid": 33, "gid": 33, "group": "www-data", "gecos": "Gunicorn application shop (pyweb.deploy)"},
-    "units": {"shop.socket": {"ActiveState": "inactive", "Listen": []}},
+    "units": {
+        unit: {"ActiveState": "inactive", "SubState": "dead", "Listen": []}
+        for unit in ("shop.socket", "shop-blue.service", "shop-green.service", "shop-check.service")
+    },
     "live": "",
     "slots": {slot: {"active": False, "state": "inactive", "generation": ""} for slot in ("blue", "green")},
     "generations": {},
@@ -87,12 +100,27 @@ OBSERVED: Data = {
     "files": {},
     "foreign": [],
     "listening": [],
+    "listening_paths": [],
+    "last_run": "",
     "ssh_ports": [22],
     "firewall": {"installed": False, "enabled": False, "rules": []},
 }
 """What gunicorn_info would return for a new server."""
 
 SANDBOXED = "ProtectSystem", "NoNewPrivileges", "SystemCallFilter", "CapabilityBoundingSet"
+COMMANDS = [
+    """printf '%s|' "it's" '{{ no jinja }} {% nor this %}' "$((6 * 7))"; echo""",
+    "for each in 1 2\ndo echo $each\ndone",
+    NASTY.replace("\n", " ").join(("echo '", "'")).replace("it's", "its"),
+]
+OWN_HOOKS = """
+def when_ready(server):
+    server.own.append("when_ready")
+
+
+def post_worker_init(worker):
+    worker.own.append("post_worker_init")
+"""
 OVERRIDES: Data = {
     "ProtectHome": "read-only",
     "PrivateTmp": False,
@@ -117,9 +145,21 @@ CASES: dict[str, Data] = {
         },
         "gunicorn_environment": {"NASTY": NASTY, "EMPTY": "", "NUMBER": 1, "FLAG": True},
         "gunicorn_conf_extra": HOOK,
+        "gunicorn_before_activate": COMMANDS,
     },
     "asgi": {"gunicorn_settings": {"worker_class": "asgi"}},
     "asgi_keepalive": {"gunicorn_settings": {"worker_class": "asgi", "keepalive": 5}},
+    "asgi_hooks": {
+        "gunicorn_settings": {"worker_class": "asgi", "backlog": 77},
+        "gunicorn_conf_extra": OWN_HOOKS,
+    },
+    "hooks": {"gunicorn_conf_extra": OWN_HOOKS},
+    "commands": {"gunicorn_before_activate": ["flask --app shop db upgrade"]},
+    "long_commands": {
+        "gunicorn_before_activate": ["sleep 1000"],
+        "gunicorn_before_activate_timeout": "1800",
+        "gunicorn_health": {"timeout": 100},
+    },
     "sync": {"gunicorn_settings": {"worker_class": "sync"}},
     "gevent": {"gunicorn_settings": {"worker_class": "gevent"}},
     "sized": {"gunicorn_settings": {"workers": 4, "backlog": 77, "graceful_timeout": "90"}},
@@ -135,8 +175,42 @@ CASES: dict[str, Data] = {
         "gunicorn_firewall": "no",
         "gunicorn_keep_releases": "5",
         "gunicorn_force": "yes",
-        "gunicorn_health": {"timeout": "5"},
+        "gunicorn_health": {"timeout": "5", "watch": "11"},
     },
+}
+RECORD: Data = {
+    "id": "3fa92c1b0d4e",
+    "created": "2026-06-01T00:00:00Z",
+    "release": "aaaaaaaaaaaa",
+    "venv": "bbbbbbbbbbbb",
+    "user": "shop",
+    "addresses": [{"host": "0.0.0.0", "port": 9000, "path": "", "listen_stream": "0.0.0.0:9000"}],
+    "rules": [{"port": 9000, "source": "any", "destination": "any"}],
+    "health": {"path": "/alive", "watch": 9},
+    "slot_unit": "# @generation@ in @slot@\n",
+    "check_unit": "# @generation@ in private\n",
+    "private_socket": "# @slot@\n",
+    "public_socket": "ListenStream=0.0.0.0:9000\n",
+    "served": True,
+    "failed": False,
+}
+WITH_HISTORY = {
+    **OBSERVED,
+    "generations": {"3fa92c1b0d4e": RECORD},
+    "releases": ["aaaaaaaaaaaa"],
+    "venvs": ["bbbbbbbbbbbb"],
+    "previous": "3fa92c1b0d4e",
+}
+UNUSABLE = {
+    "gunicorn_source": {},
+    "gunicorn_bind": "x",
+    "gunicorn_health": 5,
+    "gunicorn_settings": [],
+    "gunicorn_force": 7,
+}
+RETURNS: dict[str, Data] = {
+    "previous": {"gunicorn_release": "previous", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
+    "by_id": {"gunicorn_release": "3fa92c1b0d4e", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
 }
 REFUSED: dict[str, Data] = {
     "wrong": {
@@ -154,6 +228,7 @@ REFUSED: dict[str, Data] = {
     },
     "nowhere": {"gunicorn_source": {"directory": "nowhere"}},
     "no_source": {"gunicorn_source": {}},
+    "no_way_back": {"gunicorn_release": "000000000000", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
 }
 
 
@@ -201,7 +276,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "gunicorn_source": {"directory": "app"},
         "__gunicorn_observed": {"gunicorn": OBSERVED},
     }
-    hosts = {name: literal({**common, **variables}) for name, variables in {**CASES, **REFUSED}.items()}
+    hosts = {name: literal({**common, **variables}) for name, variables in {**CASES, **RETURNS, **REFUSED}.items()}
     (directory / "inventory.yml").write_text(yaml.dump({"all": {"hosts": hosts}}, Dumper=Dumper, allow_unicode=True))
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.yml"],
@@ -219,7 +294,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def outcomes(played: Path) -> Data:
     """What came out, by case."""
     found: Data = json.loads((played / "outcomes.json").read_text())
-    assert set(found) == {*CASES, *REFUSED}
+    assert set(found) == {*CASES, *RETURNS, *REFUSED}
     return found
 
 
@@ -263,7 +338,7 @@ def load(names: Data, directory: Path) -> Config:
         if name in config.settings:
             config.set(name, value)
         else:
-            assert name.startswith("__") or callable(value) or isinstance(value, ModuleType), f"{name} is no setting"
+            assert name.startswith("_") or callable(value) or isinstance(value, ModuleType), f"{name} is no setting"
     return config
 
 
@@ -301,6 +376,69 @@ def test_hooks_arrive_as_they_are(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("case", "keepalive"), [("asgi", 0), ("asgi_keepalive", 5), ("gevent", None)])
 def test_asgi_keeps_no_connection_alive(run: Run, case: str, keepalive: int | None) -> None:
     assert run(case).get("keepalive") == keepalive
+
+
+BACKLOGS = {"plain": 2048, "sized": 77, "hooks": 2048, "asgi": 2048, "asgi_hooks": 77, "gevent": 2048}
+
+
+@pytest.mark.parametrize(("case", "backlog"), BACKLOGS.items())
+def test_the_backlog_is_applied_to_every_socket(run: Run, tmp_path: Path, case: str, backlog: int) -> None:
+    config = load(run(case), tmp_path)
+    applied: list[tuple[int, int]] = []
+    sockets = [SimpleNamespace(listen=lambda size, each=each: applied.append((each, size))) for each in range(2)]
+    server = SimpleNamespace(LISTENERS=[SimpleNamespace(sock=each) for each in sockets], own=[])
+    config.when_ready(server)
+    assert applied == [(0, backlog), (1, backlog)]
+    assert server.own == (["when_ready"] if "hooks" in case else [])
+
+
+class ListeningSocket(socket.socket):
+    """Remembers how it was told to listen."""
+
+    backlogs: list[int]
+
+    def listen(self, backlog: int = 0, /) -> None:
+        self.backlogs.append(backlog)
+        super().listen(backlog)
+
+
+@pytest.mark.parametrize("case", ["asgi", "asgi_hooks"])
+def test_the_backlog_is_applied_to_asyncio(run: Run, tmp_path: Path, case: str) -> None:
+    """With the loop and the arguments of Gunicorn's asgi worker."""
+    config = load(run(case), tmp_path)
+    with ListeningSocket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.backlogs = []
+        sock.bind(("127.0.0.1", 0))
+        worker = SimpleNamespace(loop=asyncio.new_event_loop(), own=[])
+        config.post_worker_init(worker)
+        serving = worker.loop.create_server(asyncio.Protocol, sock=sock, reuse_address=True, start_serving=True)
+        worker.loop.run_until_complete(serving).close()
+        worker.loop.close()
+        assert sock.backlogs == [BACKLOGS[case]]
+    assert worker.own == (["post_worker_init"] if case == "asgi_hooks" else [])
+
+
+def test_other_workers_keep_their_own_hook(run: Run) -> None:
+    assert "post_worker_init" not in run("plain")
+    worker = SimpleNamespace(own=[])
+    run("hooks")["post_worker_init"](worker)
+    assert worker.own == ["post_worker_init"]
+
+
+def test_gunicorn_itself_accepts_the_hooks(outcome: Outcome, role: Path, tmp_path: Path) -> None:
+    """check_config.py reads the file with the whole of Gunicorn, as it does on a server."""
+    for case in ("plain", "asgi_hooks"):
+        text = outcome(case)["desired"]["generation_files"]["gunicorn.conf.py"]
+        path = tmp_path / "gunicorn.conf.py"
+        path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("chdir = ")))
+        done = subprocess.run(
+            [sys.executable, role / "files/check_config.py", path],
+            env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 Files = dict[str, str]
@@ -359,14 +497,92 @@ def test_the_environment(outcome: Outcome, case: str) -> None:
     assert read_environment(text) == wanted
 
 
+# What runs before it takes traffic
+
+
+def before_activate(outcome: Outcome, case: str, tmp_path: Path, *change: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands of a case as the unit does, with a change of their text."""
+    path = tmp_path / "before_activate"
+    path.write_text(outcome(case)["desired"]["generation_files"]["before_activate"].replace(*(change or ("", ""))))
+    return subprocess.run(["/bin/sh", "-e", path], capture_output=True, text=True, check=False)
+
+
+MARK = "gunicorn_before_activate: "
+
+
+def test_the_commands_run_one_after_the_other(outcome: Outcome, tmp_path: Path) -> None:
+    done = before_activate(outcome, "nasty", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "\n".join(
+        [
+            MARK + COMMANDS[0],
+            "it's|{{ no jinja }} {% nor this %}|42|",
+            MARK + COMMANDS[1],
+            "1",
+            "2",
+            MARK + COMMANDS[2],
+            COMMANDS[2].removeprefix("echo '").removesuffix("'"),
+            MARK + "done",
+            "",
+        ]
+    )
+
+
+def test_the_first_command_that_fails_ends_them(outcome: Outcome, tmp_path: Path) -> None:
+    done = before_activate(outcome, "nasty", tmp_path, "for each", "false\nfor each")
+    assert done.returncode != 0
+    assert [line for line in done.stdout.splitlines() if line.startswith(MARK)] == [
+        MARK + COMMANDS[0],
+        MARK + "false",
+    ]
+
+
+def test_without_commands_nothing_runs(outcome: Outcome, tmp_path: Path) -> None:
+    assert before_activate(outcome, "plain", tmp_path).returncode == 0
+    assert not any("before_activate" in line for line in service(outcome, "plain", "check")["ExecStartPre"])
+
+
+@pytest.mark.parametrize(("served", "runs"), [(False, True), (True, False)])
+def test_the_preflight_runs_them_once(outcome: Outcome, tmp_path: Path, served: bool, runs: bool) -> None:
+    check_config, commands = service(outcome, "commands", "check")["ExecStartPre"]
+    assert "check_config.py" in check_config
+    (tmp_path / "before_activate").write_text("echo ran\nfalse\necho went on\n")
+    if served:
+        (tmp_path / "served").touch()
+    generation = "/opt/shop/generations/@generation@"
+    assert generation in commands
+    done = subprocess.run(
+        shlex.split(commands.replace(generation, str(tmp_path))), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == ((1, "ran\n") if runs else (0, ""))
+
+
+def test_a_slot_runs_no_commands(outcome: Outcome) -> None:
+    assert "ExecStartPre" not in service(outcome, "commands")
+
+
+@pytest.mark.parametrize(
+    ("case", "slot", "check"),
+    [
+        ("plain", "60", "60"),
+        ("commands", "60", "600"),
+        ("long_commands", "130", "1800"),
+        ("texts", "35", "35"),
+    ],
+)
+def test_the_time_to_start(outcome: Outcome, case: str, slot: str, check: str) -> None:
+    assert service(outcome, case)["TimeoutStartSec"] == [slot]
+    assert service(outcome, case, "check")["TimeoutStartSec"] == [check]
+
+
 # Units
 
-SEVERAL = {"Environment", "ExecReload", "ListenStream", "ReadWritePaths", "SystemCallFilter"}
+SEVERAL = {"Environment", "ExecReload", "ExecStartPre", "ListenStream", "ReadWritePaths", "SystemCallFilter"}
 """Directives that may stand in a unit more than once."""
 
 UNITS = {
     "slot": lambda found: found["desired"]["slot_unit"],
-    "check": lambda found: found["check_unit"],
+    "check": lambda found: found["desired"]["check_unit"],
     "public": lambda found: found["desired"]["public_socket"],
     "private": lambda found: found["desired"]["private_socket"],
 }
@@ -397,13 +613,62 @@ def test_the_unit_of_a_slot(outcome: Outcome) -> None:
     assert "GUNICORN_GENERATION=@generation@" in unit["Service"]["Environment"]
     assert unit["Install"]["Alias"] == ["shop.service"]
     assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert unit["Service"]["SyslogIdentifier"] == ["shop"]
+
+
+@pytest.mark.parametrize("unit", ["slot", "check"])
+def test_commands_are_looked_for_in_the_venv_first(outcome: Outcome, unit: str) -> None:
+    (path,) = [item for item in service(outcome, "plain", unit)["Environment"] if item.startswith("PATH=")]
+    venv, *others = path.removeprefix("PATH=").split(":")
+    assert venv == f"/opt/shop/venvs/{outcome('plain')['desired']['venv']}/bin"
+    assert {"/usr/local/bin", "/usr/bin", "/bin"} <= set(others)
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >>"$CALLS"
+case $1 in list-jobs) echo "4711 $3 $JOB waiting" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("alias", "job", "closes"),
+    [
+        ("shop-@slot@.service", "stop", True),
+        ("shop-@slot@.service", "restart", False),
+        ("shop-@slot@.service", "start", False),
+        ("shop-other.service", "stop", False),
+        ("", "stop", False),
+    ],
+)
+def test_stopping_the_live_slot_closes_the_port(
+    outcome: Outcome, tmp_path: Path, alias: str, job: str, closes: bool
+) -> None:
+    (command,) = service(outcome, "plain")["ExecStopPost"]
+    assert command.startswith("-+/bin/sh "), "as root, and whatever comes of it"
+    for unit in ("shop-@slot@.service", "shop-other.service"):
+        (tmp_path / unit).touch()
+    if alias:
+        (tmp_path / "shop.service").symlink_to(alias)
+    (tmp_path / "systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "systemctl").chmod(0o755)
+    calls = tmp_path / "calls"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls), "JOB": job}
+    arguments = shlex.split(command.removeprefix("-+").replace("/etc/systemd/system", str(tmp_path)))
+    subprocess.run(arguments, env=environment, check=False)
+    said = calls.read_text().splitlines() if calls.exists() else []
+    assert ("stop --no-block shop.socket" in said) is closes
+    assert all("shop-@slot@.service" in line for line in said if line.startswith("list-jobs"))
 
 
 def test_the_unit_of_the_preflight(outcome: Outcome) -> None:
     unit = read_unit(UNITS["check"](outcome("plain")))
     assert unit["Service"]["Sockets"] == ["shop-check.socket"]
     assert unit["Service"]["Restart"] == ["no"]
+    assert len(unit["Service"]["ExecStartPre"]) == 1
     assert "check_config.py" in unit["Service"]["ExecStartPre"][0]
+    assert unit["Service"]["SyslogIdentifier"] == ["shop-check"]
+    assert "GUNICORN_GENERATION=@generation@" in unit["Service"]["Environment"]
+    assert "ExecStopPost" not in unit["Service"]
     assert "Install" not in unit
 
 
@@ -457,9 +722,64 @@ def test_the_backlog_is_the_one_of_the_settings(outcome: Outcome) -> None:
 
 
 def test_the_template_module_writes_what_is_planned_with(outcome: Outcome, played: Path) -> None:
-    desired = outcome("nasty")["desired"]
-    for name, text in {**desired["generation_files"], "public.socket": desired["public_socket"]}.items():
+    desired, plan = outcome("nasty")["desired"], outcome("nasty")["plan"]
+    assert set(desired["generation_files"]) == {"gunicorn.conf.py", "environment", "before_activate"}
+    assert len(plan["units"]) == 5
+    for name, text in {**desired["generation_files"], **plan["units"], "shop.socket": plan["socket"]}.items():
         assert (played / name).read_text() == text
+
+
+PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
+
+
+def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path) -> None:
+    paths = [*role.glob("tasks/*.yml"), role / "vars/main.yml", *role.glob("templates/*.j2")]
+    used = {name for path in paths for name in PLAN_IN_ROLE.findall(path.read_text())}
+    assert used <= set(outcome("plain")["plan"])
+    assert {"units", "socket", "watch", "record"} <= used
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> None:
+    """By the record that the role writes, with the keys that it asks with."""
+    plan, desired = outcome(case)["plan"], outcome(case)["desired"]
+    marks = {"created": "2026-06-01T00:00:00Z", "served": True, "failed": False}
+    record = {**json.loads(json.dumps(plan["record"])), **marks}
+    history = {"generations": {plan["id"]: record}, "releases": [desired["release"]], "venvs": [desired["venv"]]}
+    found = make_plan(
+        {**outcome("by_id")["desired"], "restore": plan["id"]},
+        {**OBSERVED, **history, "firewall": {"installed": True, "enabled": True, "rules": []}},
+    )
+    assert found["problems"] == []
+    for key in ("id", "slot", "units", "socket", "health", "watch", "public", "rules", "socket_restart"):
+        assert found[key] == plan[key], key
+
+
+@pytest.mark.parametrize("case", RETURNS)
+def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str) -> None:
+    desired, plan = outcome(case)["desired"], outcome(case)["plan"]
+    assert desired == {
+        "name": "shop",
+        "restore": RETURNS[case]["gunicorn_release"],
+        "keep": 3,
+        "ssh_ports": [],
+    }
+    assert plan["problems"] == []
+    assert (plan["id"], plan["build"], plan["configure"]) == ("3fa92c1b0d4e", False, False)
+    assert plan["units"]["shop-blue.service"] == "# 3fa92c1b0d4e in blue\n"
+    assert plan["rules"] == RECORD["rules"]
+
+
+def test_no_way_back(outcomes: Data) -> None:
+    assert outcomes["no_way_back"]["refused"].startswith(
+        "gunicorn_release: got '000000000000', which is not on the host. It accepts "
+    )
+
+
+def test_what_a_healthy_answer_is(outcome: Outcome) -> None:
+    wanted = {"path": "/", "status": [200], "timeout": 30, "expect": "", "host": "localhost"}
+    assert (outcome("plain")["plan"]["health"], outcome("plain")["plan"]["watch"]) == (wanted, 3)
+    assert (outcome("texts")["plan"]["health"], outcome("texts")["plan"]["watch"]) == ({**wanted, "timeout": "5"}, 11)
 
 
 def test_the_plan_of_a_first_deploy(outcome: Outcome) -> None:
@@ -481,7 +801,6 @@ def test_texts_count_as_what_they_say(outcome: Outcome) -> None:
     assert (desired["rules"], desired["keep"], desired["force"]) == (None, 5, True)
     assert "ufw" not in desired["packages"]
     assert outcome("texts")["plan"]["firewall"] is False
-    assert service(outcome, "texts")["TimeoutStartSec"] == ["35"]
 
 
 def test_what_makes_another_generation(outcome: Outcome) -> None:

@@ -159,9 +159,49 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"timeout": "30s"}, "timeout: '30s'"),
         ({"timeout": True}, "timeout: True"),
         ({"timeout": -1}, "timeout: -1"),
+        ({"watch": -1}, "watch: -1"),
+        ({"watch": 601}, "watch: 601"),
+        ({"watch": "3s"}, "watch: '3s'"),
+        ({"watch": 0.5}, "watch: 0.5"),
+        ({"watch": True}, "watch: True"),
+        ({"watch": None}, "watch: None"),
+        ({"wach": 3}, "did you mean 'watch'?"),
         ({"expect": 1}, "expect: 1"),
         ({"host": ["a"]}, "host: ['a']"),
         ({"host": "a\r\nb"}, "is not a host name"),
+    ],
+    "gunicorn_before_activate": [
+        ("flask db upgrade", "list of non-empty strings"),
+        (None, "list of non-empty strings"),
+        ([""], "list of non-empty strings"),
+        (["true", " \n"], "list of non-empty strings"),
+        ([["flask", "db"]], "list of non-empty strings"),
+        ([True], "list of non-empty strings"),
+        ({"command": "true"}, "list of non-empty strings"),
+    ],
+    "gunicorn_before_activate_timeout": [
+        (0, "whole number of seconds"),
+        (-1, "whole number of seconds"),
+        (100000, "whole number of seconds"),
+        (1.5, "whole number of seconds"),
+        ("10m", "whole number of seconds"),
+        ("", "whole number of seconds"),
+        (True, "whole number of seconds"),
+        (None, "whole number of seconds"),
+    ],
+    "gunicorn_release": [
+        ("last", "neither `previous` nor the id"),
+        ("Previous", "neither `previous` nor the id"),
+        ("previous\n", "neither `previous` nor the id"),
+        ("3fa92c1b0d4", "neither `previous` nor the id"),
+        ("3fa92c1b0d4ee", "neither `previous` nor the id"),
+        ("3FA92C1B0D4E", "neither `previous` nor the id"),
+        ("../../../etc", "neither `previous` nor the id"),
+        (None, "neither `previous` nor the id"),
+        (0, "neither `previous` nor the id"),
+        (True, "neither `previous` nor the id"),
+        (False, "neither `previous` nor the id"),
+        (["previous"], "neither `previous` nor the id"),
     ],
     "gunicorn_keep_releases": [
         (0, "whole number"),
@@ -258,6 +298,15 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_health", {"path": "/healthz?full=1", "status": [200, "204"], "timeout": "5"}),
     ("gunicorn_health", {"expect": "", "host": "a.example"}),
     ("gunicorn_health", {"timeout": 3600}),
+    ("gunicorn_health", {"watch": 0}),
+    ("gunicorn_health", {"watch": "600"}),
+    ("gunicorn_before_activate", ["flask --app shop db upgrade", "set -u\nfor each in 1 2; do echo $each; done"]),
+    ("gunicorn_before_activate_timeout", 1),
+    ("gunicorn_before_activate_timeout", "99999"),
+    ("gunicorn_release", "previous"),
+    ("gunicorn_release", "3fa92c1b0d4e"),
+    ("gunicorn_release", "123456789012"),
+    ("gunicorn_release", 123456789012),
     ("gunicorn_keep_releases", "5"),
     ("gunicorn_keep_releases", 999),
     ("gunicorn_user", "www-data"),
@@ -303,6 +352,29 @@ def test_all_problems_at_once(values: dict[str, Any]) -> None:
         "gunicorn_health",
         "gunicorn_evironment",
     ]
+
+
+COUNT_FOR_GOING_BACK = {"gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases"}
+
+
+@pytest.mark.parametrize("release", ["previous", "3fa92c1b0d4e"])
+@pytest.mark.parametrize("name", VARIABLES)
+def test_what_does_not_count_for_going_back_is_not_checked(values: dict[str, Any], name: str, release: str) -> None:
+    values["gunicorn_release"] = release
+    (bad, _reason), *_more = BAD[name]
+    found = problems({**values, name: bad}, "/nowhere")
+    assert [message.split(":")[0] for message in found] == ([name] if name in COUNT_FOR_GOING_BACK else [])
+
+
+def test_going_back_needs_no_source(values: dict[str, Any], tmp_path: Path) -> None:
+    values.update(gunicorn_release="previous", gunicorn_source={})
+    assert problems(values, str(tmp_path / "nowhere")) == []
+
+
+def test_misspelt_names_count_for_going_back(values: dict[str, Any]) -> None:
+    values["gunicorn_release"] = "previous"
+    (message,) = problems(values, names=[*values, "gunicorn_releases"])
+    assert message.startswith("gunicorn_releases: the role has no such variable; did you mean gunicorn_release? ")
 
 
 def test_a_missing_variable_is_an_error_of_the_caller(values: dict[str, Any]) -> None:

@@ -1,0 +1,194 @@
+"""The service as an administrator knows it, and what it survives."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Controller, Load, Server
+
+Variables = dict[str, Any]
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    """Tell whether a condition comes true in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return condition()
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.get() == "Hello, World!"
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def main_pid(server: Server) -> int:
+    return int(server.run("systemctl show --property MainPID --value hello"))
+
+
+@pytest.fixture(params=["the slot of the first deploy", "the other one"])
+def either(request: pytest.FixtureRequest, controller: Controller, site: Server, variables: Variables) -> Server:
+    """Give the server with the application in either slot."""
+    if request.param == "the other one":
+        assert controller.play(site, {**variables, "gunicorn_settings": {"workers": 2}})
+    return site
+
+
+def test_status_restart_stop_and_start(either: Server) -> None:
+    status = either.run("systemctl status hello")
+    assert "active (running)" in status
+    assert "gunicorn --config /opt/hello/generations/" in status
+    assert either.run("systemctl is-enabled hello.socket") == "enabled"
+
+    before = main_pid(either)
+    with Load(either.address) as load:
+        either.run("systemctl restart hello")
+        assert eventually(lambda: load.answers[-1][0] > time.monotonic() - 0.5)
+    assert main_pid(either) != before
+    assert load.failures == [], "the port stays open; requests wait"
+
+    either.run("systemctl stop hello")
+    assert eventually(lambda: either.run("systemctl is-active hello.socket", check=False) == "inactive")
+    with pytest.raises(ConnectionRefusedError):
+        either.get()
+    time.sleep(1)
+    assert either.run("systemctl is-active hello-blue hello-green", check=False).split() == ["inactive"] * 2
+    either.run("systemctl start hello")
+    assert eventually(lambda: answers(either))
+
+
+def test_reload_takes_effect_without_a_lost_request(either: Server) -> None:
+    main, workers = main_pid(either), either.run(f"cat /proc/{main_pid(either)}/task/{main_pid(either)}/children")
+    with Load(either.address) as load:
+        either.run("systemctl reload hello")
+        assert eventually(lambda: not set(workers.split()) & set(children(either, main).split()))
+    assert load.failures == []
+    assert main_pid(either) == main
+
+
+def children(server: Server, pid: int) -> str:
+    return server.run(f"cat /proc/{pid}/task/{pid}/children")
+
+
+@pytest.mark.parametrize("line", ["workers = 'many'", "wokers = 4", "import a_module_that_nobody_has"])
+def test_reload_refuses_a_configuration_that_does_not_check(site: Server, line: str) -> None:
+    path = "/opt/hello/current/gunicorn.conf.py"
+    site.run(f"cp -p {path} /root/gunicorn.conf.py")
+    main = main_pid(site)
+    workers = children(site, main)
+    try:
+        site.run(f"echo {line!r} >> {path}" if "'" not in line else f'echo "{line}" >> {path}')
+        assert "failed" in site.run("systemctl reload hello 2>&1 || true").lower()
+        time.sleep(1)
+        assert children(site, main) == workers, "the workers go on with what they have"
+        assert answers(site)
+    finally:
+        site.run(f"cp -p /root/gunicorn.conf.py {path}")
+    site.run("systemctl reload hello")
+
+
+def test_the_log_has_one_name_whatever_slot_serves(either: Server) -> None:
+    marker = f"/marker-{main_pid(either)}"
+    either.get(marker)
+    assert eventually(lambda: marker in either.run("journalctl --sync; journalctl -t hello --since -1min"))
+    assert marker in either.run("journalctl -u 'hello-*' --since -1min")
+
+
+def test_a_killed_worker_is_replaced(site: Server) -> None:
+    main = main_pid(site)
+    victim = children(site, main).split()[0]
+    site.run(f"kill -9 {victim}")
+    assert eventually(lambda: victim not in children(site, main).split() and len(children(site, main).split()) > 1)
+    assert main_pid(site) == main
+    assert answers(site)
+
+
+def test_a_killed_master_comes_back_and_the_port_never_closes(either: Server) -> None:
+    main, slot = main_pid(either), either.run("readlink /etc/systemd/system/hello.service")
+    either.run(f"kill -9 {main}")
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        assert either.run("systemctl is-active hello.socket") == "active"
+    assert answers(either)
+    assert main_pid(either) != main
+    assert either.run("readlink /etc/systemd/system/hello.service") == slot
+
+
+def test_a_worker_that_eats_all_memory_is_killed_alone(
+    controller: Controller, site: Server, variables: Variables, application: Path
+) -> None:
+    if "memory" not in site.run("cat /sys/fs/cgroup/cgroup.controllers").split():
+        pytest.skip("this machine's containers have no memory limit (no cgroup controller memory)")
+    code = application / "wsgi.py"
+    eater = '\n@app.route("/eat")\ndef eat():\n    return str(len([b"x" * 10**7 for _ in range(200)]))\n'
+    code.write_text(code.read_text() + eater)
+    limits = {"gunicorn_service_options": {"MemoryMax": "300M", "MemorySwapMax": "0"}}
+    play = controller.play(site, {**variables, **limits, "gunicorn_settings": {"workers": 2}})
+    assert play, play.output
+    main = main_pid(site)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        site.get("/eat")
+    assert eventually(lambda: answers(site))
+    assert main_pid(site) == main, "the service goes on"
+    assert "was sent SIGKILL" in site.run("journalctl -t hello --since -1min")
+
+
+def test_the_kernel_may_kill_a_worker_without_the_rest(site: Server) -> None:
+    assert site.run("systemctl show --property OOMPolicy --value hello") == "continue"
+
+
+def test_a_crash_loop_keeps_the_port_and_ends_with_the_next_release(
+    controller: Controller, site: Server, variables: Variables, application: Path
+) -> None:
+    site.run(
+        "systemctl set-property --runtime hello.service MemoryHigh=infinity;"
+        "mkdir -p /run/systemd/system/hello-blue.service.d /run/systemd/system/hello-green.service.d;"
+        "for slot in blue green; do"
+        "  printf '[Service]\\nExecStartPre=/bin/false\\nRestartSec=100ms\\n'"
+        "    > /run/systemd/system/hello-$slot.service.d/crash.conf;"
+        "done; systemctl daemon-reload"
+    )
+    try:
+        site.run(f"kill -9 {main_pid(site)}")
+        time.sleep(8)
+        assert site.run("systemctl is-failed hello.socket", check=False) == "active"
+        assert int(site.run("systemctl show --property NRestarts --value hello")) > 10
+    finally:
+        site.run("rm -r /run/systemd/system/hello-*.service.d; systemctl daemon-reload")
+    code = application / "wsgi.py"
+    code.write_text(code.read_text() + "# mended\n")
+    play = controller.play(site, variables)
+    assert play, play.output
+    assert answers(site)
+    assert site.run("systemctl is-active hello.socket") == "active"
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "asgi"])
+def test_the_backlog_is_the_one_that_is_set(
+    controller: Controller, site: Server, variables: Variables, application: Path, worker_class: str
+) -> None:
+    if worker_class == "asgi":
+        (application / "wsgi.py").write_text(
+            "async def app(scope, receive, send):\n"
+            "    assert scope['type'] == 'http'\n"
+            "    await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-length', b'13')]})\n"
+            "    await send({'type': 'http.response.body', 'body': b'Hello, World!'})\n"
+        )
+    for backlog in (700, 900):
+        settings = {"gunicorn_settings": {"worker_class": worker_class, "backlog": backlog}}
+        with Load(site.address) as load:
+            play = controller.play(site, {**variables, **settings})
+        assert play, play.output
+        assert load.failures == [], "another backlog opens no new socket"
+        send_queue = site.run("ss --listening --tcp --numeric --no-header 'sport = :8000'").split()[2]
+        assert send_queue == str(backlog)
