@@ -146,6 +146,10 @@ RECORDED = (
 """Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
 
 
+RETURN_WATCH = 1
+"""Seconds for which a generation that is gone back to is watched."""
+
+
 def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
     return {"id": identity, **{key: desired[key] for key in RECORDED}}
 
@@ -153,7 +157,8 @@ def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
 def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, Any]:
     """What was wanted when a generation was made: nothing is built, no package is asked for.
 
-    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time.
+    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time. What has
+    served before is watched more briefly: who goes back is in a hurry.
     """
     record = observed["generations"][identity]
     rules = record["rules"]
@@ -166,6 +171,7 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         **desired,
         **{key: record[key] for key in RECORDED},
         "rules": rules,
+        "health": {**record["health"], "watch": min(int(record["health"]["watch"]), RETURN_WATCH)},
         "force": False,
         "create_user": False,
         "python": "",
