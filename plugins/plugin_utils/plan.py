@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 ID_PLACEHOLDER = "@generation@"
 SLOT_PLACEHOLDER = "@slot@"
 """What the slot's unit is rendered with before the id of the generation and its slot are known."""
+
+RETURN_WATCH = 1
+"""Seconds for which a generation that is gone back to is watched: it has served before, and there may be a hurry."""
 
 BUSY = ("active", "activating", "reloading", "deactivating")
 """States of a unit in which it has a process."""
@@ -81,7 +85,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "id": identity,
         "record": _record(desired, identity),
         "health": {key: value for key, value in desired["health"].items() if key != "watch"},
-        "watch": int(desired["health"]["watch"]),
+        "watch": min(int(desired["health"]["watch"]), RETURN_WATCH if restore else sys.maxsize),
         "public": [{key: address[key] for key in ("host", "port", "path")} for address in desired["addresses"]],
         "serving": serving,
         "misnamed_slot": live if observed["live"] not in ("", live) else "",
@@ -146,10 +150,6 @@ RECORDED = (
 """Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
 
 
-RETURN_WATCH = 1
-"""Seconds for which a generation that is gone back to is watched."""
-
-
 def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
     return {"id": identity, **{key: desired[key] for key in RECORDED}}
 
@@ -157,8 +157,7 @@ def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
 def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, Any]:
     """What was wanted when a generation was made: nothing is built, no package is asked for.
 
-    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time. What has
-    served before is watched more briefly: who goes back is in a hurry.
+    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time.
     """
     record = observed["generations"][identity]
     rules = record["rules"]
@@ -171,7 +170,6 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         **desired,
         **{key: record[key] for key in RECORDED},
         "rules": rules,
-        "health": {**record["health"], "watch": min(int(record["health"]["watch"]), RETURN_WATCH)},
         "force": False,
         "create_user": False,
         "python": "",
