@@ -751,8 +751,9 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
         {**OBSERVED, **history, "firewall": {"installed": True, "enabled": True, "rules": []}},
     )
     assert found["problems"] == []
-    for key in ("id", "slot", "units", "socket", "health", "watch", "public", "rules", "socket_restart"):
+    for key in ("id", "slot", "units", "socket", "health", "public", "rules", "socket_restart"):
         assert found[key] == plan[key], key
+    assert found["watch"] == 1, "watched more briefly: it has served before"
 
 
 @pytest.mark.parametrize("case", RETURNS)
