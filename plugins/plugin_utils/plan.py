@@ -172,7 +172,6 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         "rules": rules,
         "force": False,
         "create_user": False,
-        "python": "",
         "packages": [],
         "generation_files": {},
         "check_config": "",
@@ -355,8 +354,9 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
         yield f"The host runs {shown}. The role supports {supported}. Example: a server with Debian 13."
     if not observed["systemd"]:
         yield "The host isn't run by systemd. It needs that as PID 1. Example: a virtual server, not a bare container."
-    if desired["python"]:
+    if not desired["restore"]:
         yield from _python_problems(desired, observed)
+        yield from _user_problems(desired, observed)
     yield from _name_problems(desired, observed)
     yield from _port_problems(desired, observed)
     if desired["rules"] is not None and desired["firewall_enable"] and not desired["ssh_ports"]:
@@ -378,7 +378,7 @@ def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) ->
         yield f"gunicorn_python: got {name!r}, which lacks the modules venv and ensurepip. {accepts}"
 
 
-def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+def _user_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
     name, user, entry = desired["name"], desired["user"], observed["user"]
     if desired["create_user"] and entry and entry["gecos"] != USER_COMMENT.format(name=name):
         yield (
@@ -390,6 +390,10 @@ def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> I
             f"gunicorn_user: got {user!r}, which is not a user of the host. It accepts one that exists, or an empty "
             "string for one of the application's own. Example: gunicorn_user: ''"
         )
+
+
+def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    name = desired["name"]
     for path in observed["foreign"]:
         yield (
             f"gunicorn_name: got {name!r}, but {path} exists and the role did not make it. It accepts a name that is "

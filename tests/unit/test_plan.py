@@ -876,6 +876,13 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
     ]
 
 
+def test_going_back_looks_for_no_user_and_no_interpreter(desired: Data, bare: Data, before: Data) -> None:
+    """Who goes back gives a name only, and the generation may run as another user than that."""
+    observed = with_before(desired, bare, before)
+    observed.update(user={}, python={})
+    assert make_plan(back(), observed)["problems"] == []
+
+
 def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) -> None:
     observed = with_before(desired, bare, before)
     newer = generation_id(desired)
@@ -951,7 +958,7 @@ def test_going_back_starts_a_changed_unit_again(desired: Data, bare: Data, befor
     assert (plan["switch"], plan["slot"], stages(plan)) == (True, "blue", ["activate"])
 
 
-@pytest.mark.parametrize("change", [{"systemd": False}, {"user": {}}, {"foreign": ["/opt/shop"]}])
+@pytest.mark.parametrize("change", [{"systemd": False}, {"foreign": ["/opt/shop"]}])
 def test_going_back_refuses_a_host_that_cannot_take_it(desired: Data, bare: Data, before: Data, change: Data) -> None:
     assert len(make_plan(back(), {**with_before(desired, bare, before), **change})["problems"]) == 1
 
