@@ -324,12 +324,14 @@ class Gate:
         while self.state().get("SubState") == "start-pre":
             time.sleep(WATCH_PAUSE)
 
-    def watch(self, seconds: float, public: list[dict[str, Any]]) -> None:
+    def watch(self, seconds: float, public: list[dict[str, Any]], took: float) -> None:
         """Go on asking, at the private socket and the public addresses; leave the module at the first bad sign."""
         started = time.monotonic()
         limit = self.health["timeout"]
         question: Question | None = None
-        silent = [Question(address, self.health, PUBLIC_PATIENCE) for address in public]
+        # Not the whole limit: an older service that hangs may have got the request.
+        patience = max(PUBLIC_PATIENCE, 2 * took)
+        silent = [Question(address, self.health, patience) for address in public]
         for each in silent:
             each.start()
         while time.monotonic() - started < seconds or question or silent:
@@ -411,7 +413,7 @@ def main() -> None:
         module.exit_json(changed=False, seconds=0.0, status=0)
     status, seconds = gate.wait()
     if module.params["watch"]:
-        gate.watch(module.params["watch"], module.params["public"])
+        gate.watch(module.params["watch"], module.params["public"], seconds)
     module.exit_json(changed=False, seconds=round(seconds, 2), status=status)
 
 

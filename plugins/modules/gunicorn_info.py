@@ -384,10 +384,10 @@ class Host:
         for name in self.children("generations"):
             path = os.path.join(self.root, "generations", name)
             try:
-                record = json.loads(read(os.path.join(path, "generation.json")))
+                record = dict(json.loads(read(os.path.join(path, "generation.json"))))
                 marks = {mark: os.path.exists(os.path.join(path, mark)) for mark in ("served", "failed")}
                 complete[name] = {**record, **marks}
-            except ValueError:
+            except (TypeError, ValueError):
                 unfinished.append(path)
         return complete, unfinished
 

@@ -12,7 +12,7 @@ version_added: "0.1.0"
 description:
   - Takes a lock on a host for this run of Ansible, or gives it back. While one run has it, another one fails.
   - A run that has ended without giving its lock back doesn't hold up the next one from the same controller. For runs
-    from other controllers the lock ends an hour after it was taken, or when the host restarts.
+    from other controllers the lock ends after O(lease) seconds, or when the host restarts.
 author:
   - The pyweb.deploy authors (@pyweb)
 options:
@@ -31,6 +31,10 @@ options:
         given where another run had it since.
     type: str
     default: ''
+  lease:
+    description: Seconds after which a run of another controller is taken for dead.
+    type: int
+    default: 3600
   holder:
     description: This run, as the action plugin describes it. Not for playbooks.
     type: dict
@@ -84,8 +88,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 DIRECTORY = "/run/pyweb.deploy"
-LEASE = 3600.0
-"""Seconds after which a run that nobody can ask is taken for dead."""
 
 
 def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: str, now: float) -> str:
@@ -118,6 +120,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
             "last_run": {"type": "str", "default": ""},
+            "lease": {"type": "int", "default": 3600},
             "holder": {"type": "dict"},
             "dead": {"type": "str", "default": ""},
         },
@@ -143,7 +146,7 @@ def main() -> None:
             reason = refusal(found, holder, module.params["last_run"], module.params["dead"], now)
             if reason:
                 module.fail_json(msg=reason, holder=found, busy=found["until"] > now)
-            entry = {**holder, "name": name, "until": now + LEASE}
+            entry = {**holder, "name": name, "until": now + module.params["lease"]}
         file.seek(0)
         file.truncate()
         file.write(json.dumps(entry))

@@ -77,7 +77,11 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     recorded = observed["current"] == identity and bool(observed["generations"].get(identity, {}).get("served"))
     activate = switch or other_runs or observed["live"] != slot or not recorded
     firewall = _firewall_stage(desired, observed)
-    previous = serving if serving and serving != identity else observed["previous"]
+    previous = next(
+        # A run that broke off may not have recorded yet that the generation serves.
+        (item for item in (serving, observed["current"]) if item not in ("", identity)),
+        observed["previous"],
+    )
     prune = _prune_stage(desired, observed, identity, previous)
 
     plan = {
@@ -257,7 +261,7 @@ def _units_to_write(
     The unit of the preflight names the generation too, and is looked at only when there is one to prove.
     """
     texts = _unit_texts(desired, identity, slot)
-    differing = {path: texts[path] for path in texts if force or path in _differing(texts, observed["files"])}
+    differing = {path: texts[path] for path in (texts if force else _differing(texts, observed["files"]))}
     if switch:
         check = f"{UNIT_DIRECTORY}/{desired['name']}-check.service"
         differing[check] = desired["check_unit"].replace(ID_PLACEHOLDER, identity)

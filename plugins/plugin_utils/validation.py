@@ -36,8 +36,10 @@ OWNED_SETTINGS = {
     "initgroups": "leave it out; systemd sets the groups",
     "keyfile": "end TLS in a web server in front; the health check speaks plain HTTP",
     "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
+    "post_worker_init": "define the function in gunicorn_conf_extra",
     "reload": "leave it out; deploy again, the old generation serves until the new one is healthy",
     "user": "set gunicorn_user",
+    "when_ready": "define the function in gunicorn_conf_extra",
     "worker_tmp_dir": "leave it out; it is a directory in memory below /run/gunicorn",
     "wsgi_app": "set gunicorn_wsgi_app",
 }

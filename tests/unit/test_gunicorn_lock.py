@@ -321,6 +321,10 @@ def test_the_action_says_which_run_this_is(take: Lock, directory: Path) -> None:
     assert content(directory)["until"] == 0
 
 
+def test_the_action_gives_back_what_nobody_has(take: Lock) -> None:
+    assert held(take(state="released"))
+
+
 @linux
 def test_the_action_waits_for_no_dead_run(take: Lock, lock: Lock, process: subprocess.Popen[bytes]) -> None:
     run = action.this_run(process.pid)
