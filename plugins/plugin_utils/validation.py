@@ -51,6 +51,7 @@ OWNED_DIRECTIVES = {
     "ExecReload": "leave it out; it checks the configuration before Gunicorn loads it",
     "ExecStart": "set gunicorn_settings",
     "Group": "set gunicorn_user",
+    "NonBlocking": "leave it out; the slots share their sockets",
     "NotifyAccess": "leave it out; Gunicorn's master tells systemd that it is up",
     "Sockets": "set gunicorn_bind",
     "Type": "leave it out; Gunicorn speaks systemd's notify protocol",

@@ -607,6 +607,7 @@ def test_the_unit_of_a_slot(outcome: Outcome) -> None:
     assert unit["Service"]["User"] == ["shop"]
     assert unit["Service"]["Group"] == ["www-data"]
     assert unit["Service"]["Sockets"] == ["shop.socket shop-@slot@.socket"]
+    assert unit["Service"]["NonBlocking"] == ["yes"], "else each start makes the sockets of the other slot block"
     assert unit["Service"]["TimeoutStopSec"] == ["35"]
     assert unit["Service"]["Restart"] == ["always"]
     assert unit["Service"]["EnvironmentFile"] == ["/opt/shop/generations/@generation@/environment"]
