@@ -50,6 +50,12 @@ def read_cuts(log: Path) -> list[Cut]:
     return cuts
 
 
+def find_cut(log: Path, name: str, after: float) -> Cut:
+    """Give a moment in the task of that name, whether it did something or not."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return next(Cut(line["number"], name, after) for line in lines if line.get("name", "").endswith(name))
+
+
 def leftovers(site: Site) -> list[str]:
     """Say what is there and should not be, on a server where a run has ended well."""
     found = []

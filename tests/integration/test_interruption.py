@@ -17,7 +17,7 @@ PLUGINS = Path(__file__).parent / "callback_plugins"
     [
         ("release | Mark the release as complete", "World"),
         ("configure | Mark the generation as complete", "World"),
-        ("preflight | Stop the private process", "World"),
+        ("preflight | Stop the private process, without waiting for it", "World"),
         ("activate | Give it the name of the service", "either"),
         ("activate | Stop the other slot once its requests are answered", "either"),
         ("activate | Record what serves now and what served before", "Pluto"),
