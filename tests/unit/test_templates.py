@@ -154,6 +154,8 @@ CASES: dict[str, Data] = {
         "gunicorn_conf_extra": OWN_HOOKS,
     },
     "hooks": {"gunicorn_conf_extra": OWN_HOOKS},
+    "tornado": {"gunicorn_settings": {"worker_class": "tornado"}, "gunicorn_conf_extra": OWN_HOOKS},
+    "tornado_keepalive": {"gunicorn_settings": {"worker_class": "tornado", "keepalive": 5}},
     "commands": {"gunicorn_before_activate": ["flask --app shop db upgrade"]},
     "long_commands": {
         "gunicorn_before_activate": ["sleep 1000"],
@@ -416,6 +418,28 @@ def test_the_backlog_is_applied_to_asyncio(run: Run, tmp_path: Path, case: str) 
         worker.loop.close()
         assert sock.backlogs == [BACKLOGS[case]]
     assert worker.own == (["post_worker_init"] if case == "asgi_hooks" else [])
+
+
+@pytest.mark.parametrize(("case", "closes"), [("tornado", True), ("tornado_keepalive", False)])
+def test_tornado_keeps_no_connection_alive(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, closes: bool
+) -> None:
+    """With a stand-in for Tornado, which hands the arguments of a server to initialize()."""
+
+    class Server:
+        def initialize(self, app: str, no_keep_alive: bool = False) -> None:
+            self.got = (app, no_keep_alive)
+
+    module = ModuleType("tornado.httpserver")
+    module.HTTPServer = Server  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tornado", ModuleType("tornado"))
+    monkeypatch.setitem(sys.modules, "tornado.httpserver", module)
+    worker = SimpleNamespace(own=[])
+    load(run(case), tmp_path).post_worker_init(worker)
+    server = Server()
+    server.initialize("app")
+    assert server.got == ("app", closes)
+    assert worker.own == (["post_worker_init"] if case == "tornado" else [])
 
 
 def test_other_workers_keep_their_own_hook(run: Run) -> None:
