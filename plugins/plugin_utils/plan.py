@@ -92,7 +92,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "watch": min(int(desired["health"]["watch"]), RETURN_WATCH if restore else sys.maxsize),
         "public": [{key: address[key] for key in ("host", "port", "path")} for address in desired["addresses"]],
         "serving": serving,
-        "misnamed_slot": live if observed["live"] not in ("", live) else "",
+        "misnamed_slot": live if observed["live"] != live else "",
         "slot": slot,
         "old_slot": live if switch else "",
         "slot_busy": switch and observed["slots"][slot]["state"] in BUSY,
@@ -178,7 +178,6 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         "create_user": False,
         "packages": [],
         "generation_files": {},
-        "check_config": "",
         "firewall_enable": False,
     }
 
