@@ -16,34 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, requirements
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME, plain
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, requirements, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
 OLDEST_GUNICORN = (27, 0, 1)
 """27.0.1 lets clients that keep connections alive finish when a worker stops; older ones cut them off."""
 
 SOURCE_KINDS = ("directory",)
 """Keys of ``gunicorn_source`` of which exactly one is given."""
-
-OWNED_SETTINGS = {
-    "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
-    "certfile": "end TLS in a web server in front; the health check speaks plain HTTP",
-    "chdir": "leave it out; it is the directory of the release",
-    "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
-    "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
-    "daemon": "leave it out; systemd runs the service in the background",
-    "group": "set gunicorn_user; the service runs with that user's group",
-    "initgroups": "leave it out; systemd sets the groups",
-    "keyfile": "end TLS in a web server in front; the health check speaks plain HTTP",
-    "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
-    "post_worker_init": "define the function in gunicorn_conf_extra",
-    "reload": "leave it out; deploy again, the old generation serves until the new one is healthy",
-    "user": "set gunicorn_user",
-    "when_ready": "define the function in gunicorn_conf_extra",
-    "worker_tmp_dir": "leave it out; it is a directory in memory below /run/gunicorn",
-    "wsgi_app": "set gunicorn_wsgi_app",
-}
-"""Gunicorn settings that the role manages, with what to do instead."""
 
 OWNED_DIRECTIVES = {
     "Environment": "set gunicorn_environment",
@@ -59,14 +40,6 @@ OWNED_DIRECTIVES = {
     "WorkingDirectory": "leave it out; it is the directory of the release",
 }
 """Directives of the service unit that the role manages, with what to do instead."""
-
-RESERVED_ENVIRONMENT = {
-    "GUNICORN_CMD_ARGS": "set gunicorn_settings; it would win over the configuration file",
-    "GUNICORN_GENERATION": "it tells the application which generation it runs in",
-    "LISTEN_FDS": "systemd sets it",
-    "LISTEN_PID": "systemd sets it",
-    "NOTIFY_SOCKET": "systemd sets it",
-}
 
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
@@ -196,15 +169,7 @@ def _settings(value: Any) -> Iterator[str]:
     yield from _mapping(value)
     if not isinstance(value, Mapping):
         return
-    for key, item in value.items():
-        if str(key) in OWNED_SETTINGS:
-            yield f"{key!r} is not yours to set: {OWNED_SETTINGS[str(key)]}"
-        elif not re.fullmatch(r"[a-z][a-z0-9_]*", str(key)):
-            yield f"{key!r} is not the name of a Gunicorn setting"
-        try:
-            plain(item)
-        except TypeError as problem:
-            yield f"{key}: {problem}"
+    yield from settings.problems(value)
 
 
 def _environment(value: Any) -> Iterator[str]:
@@ -390,6 +355,8 @@ def problems(values: Mapping[str, Any], source_directory: str = "", names: Itera
         variable = VARIABLES[name]
         found += [_message(name, variable, values[name], reason) for reason in variable.check(values[name])]
     found += _misspelt(names)
+    if not found and not values["gunicorn_release"]:
+        found += _contradictions(values)
     if not found and source_directory and not values["gunicorn_release"]:
         found += _source_problems(values, source_directory)
     return found
@@ -398,6 +365,17 @@ def problems(values: Mapping[str, Any], source_directory: str = "", names: Itera
 def _message(name: str, variable: Variable, got: Any, reason: str) -> str:
     shown = f"got {got!r}: {reason}" if variable.may_show else reason
     return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """Compare variables with each other; by themselves they are well-formed."""
+    own_tmp = values["gunicorn_service_options"].get("PrivateTmp", values["gunicorn_hardening"])
+    if settings.has_dirty_workers(values["gunicorn_settings"]) and str(own_tmp).lower() in ("false", "no", "off", "0"):
+        reason = (
+            "dirty_workers: each slot would end those of the other, by a file in the /tmp that they share; "
+            "set gunicorn_service_options: {PrivateTmp: true}"
+        )
+        yield _message("gunicorn_settings", VARIABLES["gunicorn_settings"], values["gunicorn_settings"], reason)
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:

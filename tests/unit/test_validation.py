@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems
 
 HIDDEN = "s3cret-value"
@@ -120,8 +120,40 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({1: 2}, "not all strings"),
         ({"bind": "0.0.0.0:80"}, "set gunicorn_bind"),
         ({"daemon": True}, "systemd runs the service"),
-        ({"Workers": 4}, "not the name of a Gunicorn setting"),
-        ({"worker-class": "sync"}, "not the name of a Gunicorn setting"),
+        ({"Workers": 4}, "'Workers' is not the name of a Gunicorn setting; did you mean 'workers'?"),
+        ({"worker-class": "sync"}, "not the name of a Gunicorn setting; did you mean 'worker_class'?"),
+        ({"--access-logfile": "-"}, "did you mean 'access_logfile'?"),
+        ({"class": "sync"}, "'class' is not the name of a Gunicorn setting. It accepts"),
+        ({"os": 1}, "'os' is not the name of a Gunicorn setting. It accepts"),
+        ({"é": 1}, "'é' is not the name of a Gunicorn setting. It accepts"),
+        ({"worker_class": "eventlet"}, "worker_class: Gunicorn has no 'eventlet' any more; use gevent."),
+        ({"worker_class": "egg:gunicorn#eventlet"}, "use gevent."),
+        ({"worker_class": "gunicorn.workers.geventlet.EventletWorker"}, "use gevent."),
+        ({"worker_class": "gaiohttp"}, "Gunicorn has no 'gaiohttp' any more; use asgi, or aiohttp.GunicornWebWorker"),
+        ({"worker_class": "gunicorn.workers.gaiohttp.AiohttpWorker"}, "use asgi"),
+        ({"worker_class": "gunicorn.workers._gaiohttp.AiohttpWorker"}, "use asgi"),
+        ({"worker_class": "sync", "threads": 2}, "worker_class: 'sync' has no threads"),
+        ({"worker_class": "sync", "threads": "0x4"}, "worker_class: 'sync' has no threads"),
+        ({"worker_class": "gunicorn.workers.sync.SyncWorker", "threads": 4}, "'sync' has no threads"),
+        ({"workers": 0}, "workers: with 0 of them nothing answers"),
+        ({"workers": "0"}, "workers: with 0 of them nothing answers"),
+        ({"workers": False}, "workers: with 0 of them nothing answers"),
+        ({"threads": 0}, "threads: with 0 of them nothing answers"),
+        ({"protocol": "uwsgi"}, "protocol: 'uwsgi' can't pass the health check"),
+        ({"http_protocols": "h2,h1"}, "http_protocols: without TLS"),
+        ({"http_protocols": "H2", "http2_cleartext": False}, "http_protocols: without TLS"),
+        ({"http_protocols": "h2", "http2_cleartext": "prior-knowledge"}, "'prior-knowledge' alone can't pass"),
+        ({"http_protocols": "h2", "http2_cleartext": True}, "'prior-knowledge' alone can't pass"),
+        (
+            {"http_protocols": "h2", "http2_cleartext": "both", "worker_class": "sync"},
+            "http_protocols: the worker class sync can't speak h2",
+        ),
+        (
+            {"http_protocols": "h2", "http2_cleartext": "both", "worker_class": "tornado"},
+            "class tornado can't speak h2",
+        ),
+        ({"raw_env": ["A=1", "NOTIFY_SOCKET=/x"]}, "raw_env: NOTIFY_SOCKET is not yours to set: systemd sets it"),
+        ({"raw_env": "GUNICORN_CMD_ARGS=--daemon"}, "raw_env: GUNICORN_CMD_ARGS is not yours to set"),
         ({"timeout": float("nan")}, "no Python literal"),
         ({"raw_env": [{"a": float("inf")}]}, "no Python literal"),
     ],
@@ -292,7 +324,16 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_bind", ["127.0.0.1:8000", "192.0.2.5:8000"]),
     ("gunicorn_bind", ["0.0.0.0:8000", "0.0.0.0:8001"]),
     ("gunicorn_bind", ["unix:/run/a.sock", "unix:/run/b.sock"]),
-    ("gunicorn_settings", {"workers": 4, "raw_paste_global_conf": ["a=b"], "proc_name": None}),
+    ("gunicorn_settings", {"workers": 4, "raw_env": ["A=1", "B=NOTIFY_SOCKET=1"], "proc_name": None}),
+    ("gunicorn_settings", {"workers": "many", "threads": None, "worker_class": None, "raw_env": 1}),
+    ("gunicorn_settings", {"worker_class": "sync"}),
+    ("gunicorn_settings", {"worker_class": "sync", "threads": 1}),
+    ("gunicorn_settings", {"worker_class": "gthread", "threads": "8", "protocol": "http", "http_protocols": "h1"}),
+    ("gunicorn_settings", {"worker_class": "myeventlet.Worker", "threads": 8}),
+    ("gunicorn_settings", {"http_protocols": "h2,h1", "http2_cleartext": "both", "worker_class": "asgi"}),
+    ("gunicorn_settings", {"http_protocols": "h2,h1", "http2_cleartext": "upgrade"}),
+    ("gunicorn_settings", {"http2_cleartext": "prior-knowledge"}),
+    ("gunicorn_settings", {"dirty_workers": 2, "dirty_apps": ["shop.ml:Model"]}),
     ("gunicorn_environment", {"_A1": "x", "B": 1, "C": 0.5, "D": True, "E": ""}),
     ("gunicorn_health", {}),
     ("gunicorn_health", {"path": "/healthz?full=1", "status": [200, "204"], "timeout": "5"}),
@@ -329,16 +370,41 @@ def test_every_example_is_accepted(name: str) -> None:
     assert list(VARIABLES[name].check(example[name])) == []
 
 
-@pytest.mark.parametrize("setting", validation.OWNED_SETTINGS)
+@pytest.mark.parametrize("setting", settings.OWNED_SETTINGS)
 def test_settings_that_the_role_manages(values: dict[str, Any], setting: str) -> None:
     (message,) = problems({**values, "gunicorn_settings": {setting: "x"}})
-    assert f"'{setting}' is not yours to set: {validation.OWNED_SETTINGS[setting]}" in message
+    assert f"'{setting}' is not yours to set: {settings.OWNED_SETTINGS[setting]}" in message
 
 
 @pytest.mark.parametrize("directive", validation.OWNED_DIRECTIVES)
 def test_directives_that_the_role_manages(values: dict[str, Any], directive: str) -> None:
     (message,) = problems({**values, "gunicorn_service_options": {directive: "x"}})
     assert f"{directive} is not yours to set: {validation.OWNED_DIRECTIVES[directive]}" in message
+
+
+DIRTY = {"dirty_workers": 1, "dirty_apps": ["shop.ml:Model"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "hardening", "options", "refused"),
+    [
+        (DIRTY, True, {}, False),
+        (DIRTY, "no", {}, True),
+        (DIRTY, False, {}, True),
+        (DIRTY, True, {"PrivateTmp": False}, True),
+        (DIRTY, False, {"PrivateTmp": True}, False),
+        ({**DIRTY, "dirty_workers": 0}, False, {}, False),
+        ({**DIRTY, "dirty_apps": []}, False, {}, False),
+        ({}, False, {}, False),
+    ],
+)
+def test_dirty_workers_need_a_tmp_of_their_own(
+    values: dict[str, Any], settings: Any, hardening: Any, options: Any, refused: bool
+) -> None:
+    values.update(gunicorn_settings=settings, gunicorn_hardening=hardening, gunicorn_service_options=options)
+    found = problems(values)
+    assert len(found) == refused
+    assert all("dirty_workers: " in message and "{PrivateTmp: true}. It accepts" in message for message in found)
 
 
 def test_all_problems_at_once(values: dict[str, Any]) -> None:

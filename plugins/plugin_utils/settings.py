@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""What can't work in ``gunicorn_settings``, because of how the role runs Gunicorn.
+
+Which settings there are and which types they take is Gunicorn's to say; ``check_config.py`` asks it on the host. Here
+are the settings and values that Gunicorn itself would accept, each with what to do instead.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import plain
+
+_TLS = "end TLS in a web server in front; the health check speaks plain HTTP"
+_RELOAD = "leave it out; deploy again, the old generation serves until the new one is healthy"
+
+OWNED_SETTINGS = {
+    "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
+    "ca_certs": _TLS,
+    "cert_reqs": _TLS,
+    "certfile": _TLS,
+    "chdir": "leave it out; it is the directory of the release",
+    "check_config": "leave it out; Gunicorn would end after it, and the role checks each configuration anyway",
+    "ciphers": _TLS,
+    "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
+    "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
+    "daemon": "leave it out; systemd runs the service in the background",
+    "default_proc_name": "set proc_name, which wins over it",
+    "do_handshake_on_connect": _TLS,
+    "group": "set gunicorn_user; the service runs with that user's group",
+    "initgroups": "leave it out; systemd sets the groups",
+    "keyfile": _TLS,
+    "paste": "set gunicorn_wsgi_app to a module of yours that calls paste.deploy.loadapp(); Gunicorn reads this one "
+    "on its command line only",
+    "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
+    "post_worker_init": "define the function in gunicorn_conf_extra",
+    "print_config": "leave it out; Gunicorn would end after it, and loglevel: debug logs the settings too",
+    "raw_paste_global_conf": "give global_conf to paste.deploy.loadapp(), in a module that gunicorn_wsgi_app names",
+    "reload": _RELOAD,
+    "reload_engine": _RELOAD,
+    "reload_extra_files": _RELOAD,
+    "reuse_port": "leave it out; Gunicorn would open ports of its own beside those that systemd holds",
+    "spew": "leave it out; it logs every line of code that runs, and loglevel: debug is what a log can bear",
+    "ssl_context": _TLS,
+    "ssl_version": _TLS,
+    "suppress_ragged_eofs": _TLS,
+    "umask": 'set gunicorn_service_options: {UMask: "0027"}; Gunicorn\'s own reaches no file of the application',
+    "user": "set gunicorn_user",
+    "when_ready": "define the function in gunicorn_conf_extra",
+    "worker_tmp_dir": "leave it out; it is a directory in memory below /run/gunicorn",
+    "wsgi_app": "set gunicorn_wsgi_app",
+}
+"""Gunicorn settings that the role manages, or that can't work under it, with what to do instead."""
+
+RESERVED_ENVIRONMENT = {
+    "GUNICORN_CMD_ARGS": "set gunicorn_settings; it would win over the configuration file",
+    "GUNICORN_GENERATION": "it tells the application which generation it runs in",
+    "LISTEN_FDS": "systemd sets it",
+    "LISTEN_PID": "systemd sets it",
+    "NOTIFY_SOCKET": "systemd sets it",
+}
+"""Environment variables that the role or systemd sets, with the reason or with what to do instead."""
+
+REMOVED_WORKERS = {
+    r"(egg:gunicorn#)?eventlet|gunicorn\.workers\.geventlet\..*": "gevent",
+    r"(egg:gunicorn#)?gaiohttp|gunicorn\.workers\._?gaiohttp\..*": "asgi, or aiohttp.GunicornWebWorker with aiohttp "
+    "in your requirements",
+}
+"""Worker classes that Gunicorn once had, with what to use."""
+
+_TAKEN = ("functools", "globals", "math", "os")
+"""Names that the configuration file itself needs."""
+
+
+def problems(settings: Mapping[Any, Any]) -> Iterator[str]:
+    """Tell what can't work in a dictionary of settings, each with what to do instead."""
+    for key, value in settings.items():
+        name = str(key)
+        if name in OWNED_SETTINGS:
+            yield f"{key!r} is not yours to set: {OWNED_SETTINGS[name]}"
+        elif not _is_name(name):
+            meant = re.sub(r"[-\s]+", "_", name.strip("- ").lower())
+            yield f"{key!r} is not the name of a Gunicorn setting" + f"; did you mean {meant!r}?" * _is_name(meant)
+        try:
+            plain(value)
+        except TypeError as problem:
+            yield f"{key}: {problem}"
+    for check in (_worker_class, _numbers, _protocols, _raw_env):
+        yield from check(settings)
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether a setting may be called so in Gunicorn's configuration file."""
+    return bool(re.fullmatch(r"[a-z][a-z0-9_]*", name)) and not keyword.iskeyword(name) and name not in _TAKEN
+
+
+def has_dirty_workers(settings: Mapping[Any, Any]) -> bool:
+    """Tell whether Gunicorn would start its dirty arbiter."""
+    return bool(settings.get("dirty_apps")) and (_number(settings.get("dirty_workers", 0)) or 0) > 0
+
+
+def _number(value: Any) -> int | None:
+    """Whole number that Gunicorn makes of a value, if it does."""
+    try:
+        return int(value, 0) if isinstance(value, str) else int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_sync(value: Any) -> bool:
+    """Tell whether Gunicorn takes that for its sync worker, as its own configuration does."""
+    return isinstance(value, str) and (value == "sync" or value.endswith("SyncWorker"))
+
+
+def _worker_class(settings: Mapping[Any, Any]) -> Iterator[str]:
+    value = settings.get("worker_class", "gthread")
+    for pattern, instead in REMOVED_WORKERS.items():
+        if re.fullmatch(pattern, str(value)):
+            yield f"worker_class: Gunicorn has no {value!r} any more; use {instead}"
+    if _is_sync(value) and (_number(settings.get("threads", 1)) or 0) > 1:
+        yield (
+            "worker_class: 'sync' has no threads, so Gunicorn would run gthread and not say so; "
+            "use worker_class: gthread, or leave threads out"
+        )
+
+
+def _numbers(settings: Mapping[Any, Any]) -> Iterator[str]:
+    for name in ("workers", "threads"):
+        if _number(settings.get(name, 1)) == 0:
+            yield f"{name}: with 0 of them nothing answers a request; use 1 or more"
+
+
+def _protocols(settings: Mapping[Any, Any]) -> Iterator[str]:
+    if str(settings.get("protocol")).strip() == "uwsgi":
+        yield "protocol: 'uwsgi' can't pass the health check, which speaks HTTP; use proxy_pass in nginx"
+    if "h2" not in str(settings.get("http_protocols")).lower():
+        return
+    cleartext = settings.get("http2_cleartext")
+    if cleartext in (None, False, "off"):
+        yield (
+            "http_protocols: without TLS, which the role leaves to a web server in front, nobody would get h2; "
+            "leave it out, or set http2_cleartext: both"
+        )
+    elif cleartext in (True, "prior-knowledge"):
+        yield "http2_cleartext: 'prior-knowledge' alone can't pass the health check, which speaks HTTP/1.1; use both"
+    worker = settings.get("worker_class", "gthread")
+    if _is_sync(worker) or worker == "tornado":
+        yield f"http_protocols: the worker class {worker} can't speak h2; use gthread, gevent or asgi"
+
+
+def _raw_env(settings: Mapping[Any, Any]) -> Iterator[str]:
+    value = settings.get("raw_env") or []
+    for item in value if isinstance(value, list) else [value]:
+        name = str(item).partition("=")[0]
+        if name in RESERVED_ENVIRONMENT:
+            yield f"raw_env: {name} is not yours to set: {RESERVED_ENVIRONMENT[name]}"
