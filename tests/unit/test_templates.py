@@ -164,7 +164,11 @@ CASES: dict[str, Data] = {
     },
     "sync": {"gunicorn_settings": {"worker_class": "sync"}},
     "gevent": {"gunicorn_settings": {"worker_class": "gevent"}},
-    "sized": {"gunicorn_settings": {"workers": 4, "backlog": 77, "graceful_timeout": "90"}},
+    "sized": {"gunicorn_settings": {"workers": 4, "backlog": "77", "graceful_timeout": "90"}},
+    "sized_there": {
+        "gunicorn_settings": {"workers": 4},
+        "gunicorn_conf_extra": "threads = min(available_cpus(), available_memory() // 2**30)\n",
+    },
     "binds": {
         "gunicorn_bind": ["192.0.2.5:8000", "[2001:db8::5]:8000", "127.0.0.1:8001", "unix:/run/shop.sock"],
         "gunicorn_firewall_sources": ["198.51.100.7/32", "2001:db8:1::/48"],
@@ -388,7 +392,7 @@ def test_the_backlog_is_applied_to_every_socket(run: Run, tmp_path: Path, case: 
     config = load(run(case), tmp_path)
     applied: list[tuple[int, int]] = []
     sockets = [SimpleNamespace(listen=lambda size, each=each: applied.append((each, size))) for each in range(2)]
-    server = SimpleNamespace(LISTENERS=[SimpleNamespace(sock=each) for each in sockets], own=[])
+    server = SimpleNamespace(cfg=config, LISTENERS=[SimpleNamespace(sock=each) for each in sockets], own=[])
     config.when_ready(server)
     assert applied == [(0, backlog), (1, backlog)]
     assert server.own == (["when_ready"] if "hooks" in case else [])
@@ -411,7 +415,7 @@ def test_the_backlog_is_applied_to_asyncio(run: Run, tmp_path: Path, case: str) 
     with ListeningSocket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.backlogs = []
         sock.bind(("127.0.0.1", 0))
-        worker = SimpleNamespace(loop=asyncio.new_event_loop(), own=[])
+        worker = SimpleNamespace(cfg=config, loop=asyncio.new_event_loop(), own=[])
         config.post_worker_init(worker)
         serving = worker.loop.create_server(asyncio.Protocol, sock=sock, reuse_address=True, start_serving=True)
         worker.loop.run_until_complete(serving).close()
@@ -508,7 +512,35 @@ def test_workers_follow_the_cpus_that_the_service_may_use(
 def test_workers_that_the_user_sets(run: Run) -> None:
     names = run("sized")
     assert names["workers"] == 4
-    assert "available_cpus" not in names
+    assert not names.keys() & {"available_cpus", "available_memory", "_limits", "math"}
+
+
+@pytest.mark.parametrize(
+    ("files", "threads"),
+    [
+        ({}, 8),
+        ({f"/sys/fs/cgroup{GROUP}/memory.max": "max\n"}, 8),
+        ({f"/sys/fs/cgroup{GROUP}/memory.max": f"{5 * 2**30}\n"}, 5),
+        ({f"/sys/fs/cgroup{GROUP}/cpu.max": "200000 100000\n", "/sys/fs/cgroup/memory.max": f"{3 * 2**30}\n"}, 2),
+        ({f"/sys/fs/cgroup{GROUP}/memory.max": f"{5 * 2**30}\n", "/sys/fs/cgroup/memory.max": f"{3 * 2**30}\n"}, 3),
+        ({f"/sys/fs/cgroup{GROUP}/memory.max": f"{64 * 2**30}\n"}, 8),
+    ],
+)
+def test_gunicorn_conf_extra_can_ask_for_cpus_and_memory(
+    run: Run, monkeypatch: pytest.MonkeyPatch, files: Files, threads: int
+) -> None:
+    """With a machine of 12 CPUs and 8 GiB, and what its control groups allow."""
+    files = {"/proc/self/cgroup": f"0::{GROUP}\n", **files}
+
+    def open_file(path: str) -> io.StringIO:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return io.StringIO(files[path])
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 8 * 2**30 // 4096}.__getitem__)
+    names = run("sized_there", open=open_file)
+    assert (names["workers"], names["threads"]) == (4, threads)
 
 
 # The environment
