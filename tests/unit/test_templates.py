@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
+from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
 from gunicorn.config import Config
 
@@ -467,6 +468,16 @@ def test_gunicorn_itself_accepts_the_hooks(outcome: Outcome, role: Path, tmp_pat
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_rendered_alike_in_one_process(outcome: Outcome, role: Path, case: str) -> None:
+    """test_all_settings.py goes that shorter way."""
+    text = outcome(case)["desired"]["generation_files"]["gunicorn.conf.py"]
+    release = re.findall(r"^chdir = '(.*)'$", text, re.MULTILINE)[0]
+    variables = yaml.safe_load(yaml.safe_dump(CASES[case]))  # with its keys in the order of the inventory
+    given = {"gunicorn_name": "shop", "__gunicorn_release_dir": release, **variables}
+    assert configuration(role, **given) == text
 
 
 Files = dict[str, str]
