@@ -10,7 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import source
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.location import Location, opened
 
 
 class ActionModule(ActionBase):
@@ -27,26 +29,33 @@ class ActionModule(ActionBase):
                 "dest": {"type": "path", "required": True},
                 "digest": {"type": "str", "required": True},
                 "exclude": {"type": "list", "elements": "str", "default": []},
+                "kind": {"type": "str", "default": "directory", "choices": ["directory", "archive", "package"]},
+                "subdirectory": {"type": "str", "default": ""},
+                "module": {"type": "str", "default": ""},
             }
         )
-        self._check(options)
-        if self._task.check_mode and not self._is_directory(options["dest"], task_vars or {}):
-            return {**result, "changed": True}
-        handle, archive = tempfile.mkstemp(prefix="pyweb-", suffix=".tar.gz")
+        place = Location(options["kind"], options["src"], options["subdirectory"], module=options["module"])
+        handle, packed = tempfile.mkstemp(prefix="pyweb-", suffix=".tar.gz")
         os.close(handle)
         try:
-            source.write_archive(options["src"], options["exclude"], archive)
-            size = os.path.getsize(archive)
-            return {**result, **self._unpack(archive, options["dest"], task_vars or {}), "size": size}
+            with opened(place) as directory:
+                self._check(directory, options)
+                archive.write(directory, options["exclude"], packed)
+            if self._task.check_mode and not self._is_directory(options["dest"], task_vars or {}):
+                return {**result, "changed": True}
+            size = os.path.getsize(packed)
+            return {**result, **self._unpack(packed, options["dest"], task_vars or {}), "size": size}
+        except ValueError as problem:
+            raise AnsibleActionFail(f"ship_directory: can't read {options['src']}: {problem}") from problem
         except OSError as problem:
             raise AnsibleActionFail(f"ship_directory: can't pack {options['src']}: {problem}") from problem
         finally:
-            os.unlink(archive)
+            os.unlink(packed)
 
     @staticmethod
-    def _check(options: dict[str, Any]) -> None:
+    def _check(directory: str, options: dict[str, Any]) -> None:
         try:
-            found = source.digest(options["src"], options["exclude"])
+            found = source.digest(directory, options["exclude"])
         except OSError as problem:
             raise AnsibleActionFail(f"ship_directory: can't read {options['src']}: {problem}") from problem
         if found != options["digest"]:
@@ -59,9 +68,9 @@ class ActionModule(ActionBase):
         found = self._execute_remote_stat(path, all_vars=task_vars, follow=True)
         return bool(found["exists"] and found["isdir"])
 
-    def _unpack(self, archive: str, dest: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _unpack(self, packed: str, dest: str, task_vars: dict[str, Any]) -> dict[str, Any]:
         task = self._task.copy()
-        task.args = {"src": archive, "dest": dest, "owner": "root", "group": "root"}
+        task.args = {"src": packed, "dest": dest, "owner": "root", "group": "root"}
         unarchive = self._shared_loader_obj.action_loader.get(
             "ansible.builtin.unarchive",
             task=task,

@@ -10,17 +10,13 @@ author: The pyweb.deploy authors (@pyweb)
 version_added: "0.1.0"
 short_description: Check the variables of the role gunicorn
 description:
-  - Checks every variable of the role and, on the controller, the source that they point at. Nothing asks a host.
+  - Checks every variable of the role. Nothing asks a host or looks at the source.
 positional: _input
 options:
   _input:
     description: Name and value of every public variable of the role.
     type: dict
     required: true
-  source_directory:
-    description: Absolute path that O(_input.gunicorn_source.directory) means; empty to leave it unchecked.
-    type: str
-    default: ''
   names:
     description: Names of all variables in sight that start with C(gunicorn_), to find misspelt ones.
     type: list
@@ -48,10 +44,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import problems
 
 
-def gunicorn_problems(values: Mapping[str, Any], source_directory: str = "", names: Iterable[str] = ()) -> list[str]:
+def gunicorn_problems(values: Mapping[str, Any], names: Iterable[str] = ()) -> list[str]:
     """List what is wrong with the variables; see `problems`."""
     try:
-        return problems(values, source_directory, names)
+        return problems(values, names)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
 

@@ -10,13 +10,13 @@ author: The pyweb.deploy authors (@pyweb)
 version_added: "0.1.0"
 short_description: Digest of an application's directory and what it requires
 description:
-  - Reads a directory on the controller. Only content and the executable bit count, so that two clones of one commit
-    have the same digest.
+  - Reads a directory, an archive or a package on the controller. Only content and the executable bit count, so that
+    two clones of one commit have the same digest.
   - C(.git), C(.hg), C(.svn), C(.venv), C(__pycache__), C(*.pyc), virtual environments and empty directories never
     count.
 options:
   _terms:
-    description: Absolute path of the directory.
+    description: Absolute path; empty for a package that pip finds by its name.
     type: list
     elements: str
     required: true
@@ -29,6 +29,23 @@ options:
     description: Requirements file inside the directory; it may be missing.
     type: str
     default: requirements.txt
+  kind:
+    description: What it is. An archive (tar or zip) counts as the directory that it holds.
+    type: str
+    choices: [directory, archive, package]
+    default: directory
+  subdirectory:
+    description: Path of the application inside it; empty for all of it.
+    type: str
+    default: ''
+  checksum:
+    description: What an archive's file must have, C(ALGORITHM:HEX); empty to leave it unchecked.
+    type: str
+    default: ''
+  module:
+    description: Dotted name of what Gunicorn imports.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -39,12 +56,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: One dictionary per directory.
+  description: One dictionary per source.
   type: list
   elements: dict
   contains:
+    place:
+      description: Where it is, to name it in messages.
+      type: str
     digest:
-      description: Digest of what travels.
+      description: Digest of what travels; empty where there is a problem.
       type: str
     has_requirements:
       description: Whether the requirements file is there.
@@ -56,34 +76,38 @@ _raw:
     needs_source:
       description: Whether a requirement is installed from the directory itself.
       type: bool
+    requirements_problem:
+      description: Why the requirements file can't be read; empty where it can.
+      type: str
+    has_module:
+      description: Whether what Gunicorn imports is there.
+      type: bool
+    problem:
+      description: Why the source can't be used; empty where it can.
+      type: str
 """
 
-import os
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import requirements, source
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.location import Location, opened
 
 
 class LookupModule(LookupBase):
-    """Look into directories on the controller."""
+    """Look into sources on the controller."""
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """Give one dictionary per directory, as RETURN describes it."""
+        """Give one dictionary per source, as RETURN describes it."""
         self.set_options(var_options=variables, direct=kwargs)
-        try:
-            return [self._look(str(term)) for term in terms]
-        except (OSError, UnicodeDecodeError) as problem:
-            raise AnsibleError(f"lookup source: {problem}") from problem
+        return [self._look(str(term)) for term in terms]
 
-    def _look(self, directory: str) -> dict[str, Any]:
-        path = self.get_option("requirements")
-        present = os.path.isfile(os.path.join(directory, path))
-        wanted = requirements.lines(directory, path) if present else []
-        return {
-            "digest": source.digest(directory, self.get_option("exclude")),
-            "has_requirements": present,
-            "requirements": wanted,
-            "needs_source": requirements.needs_source(wanted),
-        }
+    def _look(self, path: str) -> dict[str, Any]:
+        options = self.get_options()
+        place = Location(options["kind"], path, options["subdirectory"], options["checksum"], module=options["module"])
+        try:
+            with opened(place) as directory:
+                found = source.look(directory, options["exclude"], options["requirements"], options["module"])
+        except (OSError, ValueError) as problem:
+            return source.nothing(path, str(problem))
+        return {**found, "place": path}

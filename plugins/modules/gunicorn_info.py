@@ -32,6 +32,31 @@ options:
     type: list
     elements: str
     default: []
+  source:
+    description: An application that is on the host already, to look into it.
+    type: dict
+    suboptions:
+      path:
+        description: Its directory.
+        type: path
+        required: true
+      exclude:
+        description: Shell patterns of what doesn't count; one with a C(/) is compared with the whole relative path.
+        type: list
+        elements: str
+        default: []
+      requirements:
+        description: Requirements file inside the directory; it may be missing.
+        type: str
+        default: requirements.txt
+      module:
+        description: Dotted name of what Gunicorn imports.
+        type: str
+        required: true
+      marker:
+        description: File inside the directory whose content alone tells whether the code changed.
+        type: str
+        default: ''
 attributes:
   check_mode:
     support: full
@@ -82,6 +107,10 @@ gunicorn:
       description: The user's entry in the user database; empty where there is none.
       type: dict
       sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
+    source:
+      description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
+      type: dict
+      sample: {digest: 9d1f0c2b7a66, has_requirements: true, requirements: [Flask==3.1.3], problem: ""}
     units:
       description: State of the public socket, of both slots and of the check, as C(systemctl show) tells it.
       type: dict
@@ -164,6 +193,7 @@ import sys
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
 SLOTS = ("blue", "green")
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -277,6 +307,7 @@ class Host:
             "python": self.python(),
             "packages": self.packages(),
             "user": self.user(),
+            "source": self.source(),
             "units": units,
             "live": self.live(),
             "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
@@ -338,6 +369,14 @@ class Host:
             "home": entry.pw_dir,
             "shell": entry.pw_shell,
         }
+
+    def source(self) -> dict[str, Any]:
+        wanted = self.module.params["source"]
+        if not wanted:
+            return {}
+        return source.look(
+            wanted["path"], wanted["exclude"], wanted["requirements"], wanted["module"], wanted["marker"]
+        )
 
     def unit_states(self) -> dict[str, dict[str, Any]]:
         """State of the public socket, the slots and the check. ``Listen`` holds the addresses of a socket."""
@@ -501,6 +540,16 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "source": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "exclude": {"type": "list", "elements": "str", "default": []},
+                    "requirements": {"type": "str", "default": "requirements.txt"},
+                    "module": {"type": "str", "required": True},
+                    "marker": {"type": "str", "default": ""},
+                },
+            },
         },
         supports_check_mode=True,
     )

@@ -19,7 +19,8 @@ author:
   - The pyweb.deploy authors (@pyweb)
 options:
   src:
-    description: Absolute path of the directory on the controller.
+    description:
+      - Absolute path on the controller, of a directory or of what O(kind) says.
     type: path
     required: true
   dest:
@@ -35,6 +36,21 @@ options:
     type: list
     elements: str
     default: []
+  kind:
+    description:
+      - What O(src) is. The content of an archive (tar or zip) travels as if it were a directory; of a package, its file
+        travels as it is.
+    type: str
+    choices: [directory, archive, package]
+    default: directory
+  subdirectory:
+    description: Path of the application inside it; empty for all of it.
+    type: str
+    default: ''
+  module:
+    description: Dotted name of what Gunicorn imports, by which the application is found inside an archive.
+    type: str
+    default: ''
 attributes:
   action:
     support: full

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.source import short_digest
 
 SLOTS = ("blue", "green")
 SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
@@ -38,6 +38,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     `desired` holds:
       ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``existing``: empty, or the directory of the host that somebody else keeps the code in: it is used as it is;
+      ``source_problems``: messages about the source;
       ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep`` and
       ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
@@ -85,7 +87,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     prune = _prune_stage(desired, observed, identity, previous)
 
     plan = {
-        "problems": list(host_problems(desired, observed)),
+        "problems": [*desired["source_problems"], *host_problems(desired, observed)],
         "id": identity,
         "record": _record(desired, identity),
         "health": {key: value for key, value in desired["health"].items() if key != "watch"},
@@ -103,7 +105,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "previous": previous,
         "missing_packages": [name for name in desired["packages"] if name not in observed["packages"]],
         "create_user": desired["create_user"] and not observed["user"],
-        "release": force or desired["release"] not in observed["releases"],
+        "release": not desired["existing"] and (force or desired["release"] not in observed["releases"]),
         "venv": force or desired["venv"] not in observed["venvs"],
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
@@ -141,6 +143,7 @@ def generation_id(desired: Mapping[str, Any]) -> str:
 
 RECORDED = (
     "release",
+    "existing",
     "venv",
     "user",
     "addresses",
@@ -172,11 +175,13 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         rules = kept + [rule for rule in rules if rule["port"] not in ports]
     return {
         **desired,
-        **{key: record[key] for key in RECORDED},
+        **{key: record[key] for key in RECORDED if key != "existing"},
+        "existing": record.get("existing", ""),
         "rules": rules,
         "force": False,
         "create_user": False,
         "packages": [],
+        "source_problems": [],
         "generation_files": {},
         "firewall_enable": False,
     }
@@ -199,7 +204,8 @@ def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], i
         yield f"{got}, which never took traffic. {accepts}"
     else:
         for kind, part in (("releases", "release"), ("venvs", "venv")):
-            if generations[identity][part] not in observed[kind]:
+            outside = part == "release" and generations[identity].get("existing")
+            if not outside and generations[identity][part] not in observed[kind]:
                 yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
 
 
@@ -444,6 +450,8 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
             parts = {"code": "release", "Python packages": "venv"}
             changed = [word for word, key in parts.items() if old.get(key) != desired[key]]
             lines.append("what differs: " + (" and ".join(changed) or "the configuration"))
+        if desired["restore"] and desired["existing"]:
+            lines.append(f"the code stays as it is in {desired['existing']}: the role doesn't keep it")
     elif plan["switch"]:
         why = "its files were changed"
         lines.append(f"{desired['name']}: generation {plan['id']} starts again in slot {plan['slot']}: {why}")

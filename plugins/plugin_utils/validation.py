@@ -10,21 +10,34 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import os
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, requirements, settings
+from ansible_collections.pyweb.deploy.plugins.module_utils import requirements
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, settings
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
 OLDEST_GUNICORN = (27, 0, 1)
 """27.0.1 lets clients that keep connections alive finish when a worker stops; older ones cut them off."""
 
-SOURCE_KINDS = ("directory",)
-"""Keys of ``gunicorn_source`` of which exactly one is given."""
+SOURCES = {
+    "directory": ("exclude",),
+    "git": ("version", "subdirectory", "key_file", "submodules", "exclude"),
+    "archive": ("checksum", "subdirectory", "exclude"),
+    "package": (),
+    "existing": ("marker", "exclude"),
+}
+"""Keys of ``gunicorn_source`` of which exactly one is given, each with those that go with it."""
+
+PACKAGE_FILES = (".whl", ".tar.gz", ".zip")
+"""How the name of a package ends that is a file on the controller."""
+
+CHECKSUM_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+"""Algorithms of a checksum with the number of hexadecimal digits that each gives."""
 
 OWNED_DIRECTIVES = {
     "Environment": "set gunicorn_environment",
@@ -236,18 +249,98 @@ def _source(value: Any) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield "it is not a dictionary"
         return
-    kinds = [key for key in value if key in SOURCE_KINDS]
-    for key in value:
-        if key not in (*SOURCE_KINDS, "exclude"):
-            yield f"unknown key {key!r}" + _nearest(str(key), (*SOURCE_KINDS, "exclude"))
+    kinds = [key for key in SOURCES if key in value]
     if len(kinds) != 1:
         yield "it says where the code comes from " + ("more than once" if kinds else "nowhere")
-    for kind in kinds:
-        if not _is_text(value[kind]) or not value[kind].strip():
-            yield f"{kind}: {value[kind]!r} is not a path"
-    if "exclude" in value:
-        for reason in _strings(value["exclude"]):
-            yield f"exclude: {reason}"
+    known = {*SOURCES, *itertools.chain(*SOURCES.values())}
+    for key in value:
+        if key not in known:
+            yield f"unknown key {key!r}" + _nearest(str(key), sorted(known))
+        elif len(kinds) == 1 and key not in (kinds[0], *SOURCES[kinds[0]]):
+            fitting = [kind for kind, keys in SOURCES.items() if key in keys]
+            yield f"{key} goes with {' or '.join(fitting)}, not with {kinds[0]}"
+    for key, item in value.items():
+        if key in _SOURCE_CHECKS:
+            for reason in _SOURCE_CHECKS[key](item):
+                yield f"{key}: {reason}"
+    if _is_url(value.get("archive")) and not value.get("checksum"):
+        yield "a checksum is missing, and what a URL leads to may change"
+
+
+def _is_url(value: Any) -> bool:
+    return _is_text(value) and "://" in value
+
+
+def _path(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not value.strip():
+        yield f"{value!r} is not a path"
+
+
+def _absolute_path(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(r"(/[^/\n]+)+/?", value) or "/../" in value + "/":
+        yield f"{value!r} is not an absolute path on the host"
+
+
+def _path_inside(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]+", value):
+        yield f"{value!r} is not a path inside the source"
+
+
+def _git(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(r"[^\s-]\S*", value):
+        yield f"{value!r} is not the URL of a repository"
+    elif _CREDENTIALS.search(value):
+        yield "the URL holds credentials; let Git on the controller find it in ~/.netrc or a credential helper"
+
+
+def _version_of_git(value: Any) -> Iterator[str]:
+    if not _is_text(value):
+        yield f"{value!r} is not a string; put it in quotes"
+    elif not re.fullmatch(r"[^\s-]\S*", value):
+        yield f"{value!r} is not a branch, a tag or a commit"
+
+
+def _archive(value: Any) -> Iterator[str]:
+    yield from _path(value)
+    if _is_url(value) and not re.match(r"https?://[^/]", value):
+        yield f"{value!r} begins neither with https:// nor with http://"
+    elif _is_url(value) and _CREDENTIALS.search(value):
+        yield "the URL holds credentials; put it into ~/.netrc on the controller"
+
+
+def _checksum(value: Any) -> Iterator[str]:
+    algorithm, colon, digits = value.partition(":") if _is_text(value) else ("", "", "")
+    if not colon:
+        yield f"{value!r} doesn't name its algorithm"
+    elif algorithm not in CHECKSUM_DIGITS:
+        yield f"{algorithm!r} is none of {', '.join(CHECKSUM_DIGITS)}"
+    elif not re.fullmatch(rf"[0-9a-fA-F]{{{CHECKSUM_DIGITS[algorithm]}}}", digits):
+        yield f"{digits!r} is not the {CHECKSUM_DIGITS[algorithm]} hexadecimal digits of a {algorithm}"
+
+
+def _package(value: Any) -> Iterator[str]:
+    name = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\s*(\[[A-Za-z0-9._, -]*\])?\s*([<>=!~]=?[^;@]*)?"
+    if not _is_text(value) or not (re.fullmatch(name, value) or value.endswith(PACKAGE_FILES)):
+        yield f"{value!r} is neither a package, with or without a version, nor a file {' or '.join(PACKAGE_FILES)}"
+
+
+_CREDENTIALS = re.compile(r"(?:(?<=http://)|(?<=https://))[^/@\s]+@|(?<=://)[^/@\s:]*:[^/@\s]*@")
+"""Where a URL holds a password, or, in HTTP, a name that may well be a token."""
+
+_SOURCE_CHECKS: dict[str, Check] = {
+    "directory": _path,
+    "git": _git,
+    "version": _version_of_git,
+    "subdirectory": _path_inside,
+    "key_file": _path,
+    "submodules": _boolean,
+    "archive": _archive,
+    "checksum": _checksum,
+    "package": _package,
+    "existing": _absolute_path,
+    "marker": _path_inside,
+    "exclude": _strings,
+}
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -261,7 +354,8 @@ VARIABLES: dict[str, Variable] = {
     ),
     "gunicorn_state": Variable("present", "gunicorn_state: present", _choice("present")),
     "gunicorn_source": Variable(
-        "a dictionary with `directory`, a path on the controller, and optionally `exclude`, a list of patterns",
+        "a dictionary with one of the keys "
+        + "; ".join(f"`{kind}`" + (f" (with it: {', '.join(keys)})" if keys else "") for kind, keys in SOURCES.items()),
         'gunicorn_source: {directory: "{{ playbook_dir }}/.."}',
         _source,
     ),
@@ -341,11 +435,10 @@ VARIABLES: dict[str, Variable] = {
 """Every public variable of the role, in the order of its defaults."""
 
 
-def problems(values: Mapping[str, Any], source_directory: str = "", names: Iterable[str] = ()) -> list[str]:
+def problems(values: Mapping[str, Any], names: Iterable[str] = ()) -> list[str]:
     """Check the role's variables; no problem, no message.
 
-    `values` maps each name in `VARIABLES` to its value, `source_directory` is the absolute path that
-    ``gunicorn_source.directory`` means, `names` lists the ``gunicorn_`` variables that the user set.
+    `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -357,13 +450,11 @@ def problems(values: Mapping[str, Any], source_directory: str = "", names: Itera
     found += _misspelt(names)
     if not found and not values["gunicorn_release"]:
         found += _contradictions(values)
-    if not found and source_directory and not values["gunicorn_release"]:
-        found += _source_problems(values, source_directory)
     return found
 
 
 def _message(name: str, variable: Variable, got: Any, reason: str) -> str:
-    shown = f"got {got!r}: {reason}" if variable.may_show else reason
+    shown = f"got {_CREDENTIALS.sub('***@', repr(got))}: {reason}" if variable.may_show else reason
     return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
 
 
@@ -388,39 +479,35 @@ def _misspelt(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
 
 
-def _source_problems(values: Mapping[str, Any], directory: str) -> Iterator[str]:
-    """Look into the source on the controller; the variables themselves are known to be well-formed."""
+def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
+    """Check the variables against what the source holds; no problem, no message.
 
+    `values` maps each name in `VARIABLES` to its value, of which `problems` found none wrong. `source` is what
+    `module_utils.source.look` gives.
+
+    Raises `KeyError` where a key is missing.
+    """
+    return list(_source_problems(values, source))
+
+
+def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[str]:
     def about(name: str, reason: str) -> str:
         return _message(name, VARIABLES[name], values[name], reason)
 
-    if not os.path.isdir(directory):
-        yield about("gunicorn_source", f"{directory} is not a directory on the controller")
+    if source["problem"]:
+        yield about("gunicorn_source", source["problem"])
         return
-    wanted: list[str] = []
+    if source["requirements_problem"]:
+        yield about("gunicorn_requirements", source["requirements_problem"])
+    packaged = "package" in values["gunicorn_source"]
     path = values["gunicorn_requirements"]
-    if os.path.isfile(os.path.join(directory, path)):
-        try:
-            wanted = requirements.lines(directory, path)
-        except (OSError, UnicodeDecodeError) as problem:
-            yield about("gunicorn_requirements", str(problem))
-    elif path not in ("", "requirements.txt"):
-        yield about("gunicorn_requirements", f"{directory} has no such file")
+    if not packaged and not source["has_requirements"] and path not in ("", "requirements.txt"):
+        yield about("gunicorn_requirements", f"{source['place']} has no such file")
     module = values["gunicorn_wsgi_app"].split(":")[0]
-    elsewhere = "pythonpath" in values["gunicorn_settings"] or requirements.needs_source(wanted)
-    if not elsewhere and not _has_module(directory, module):
-        file = module.replace(".", "/") + ".py"
-        yield about("gunicorn_wsgi_app", f"there is no {file} in {directory}")
-    pinned = requirements.pinned_version([*wanted, *values["gunicorn_packages"]], "gunicorn")
+    elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"]
+    if not elsewhere and not source["has_module"]:
+        yield about("gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
+    pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         reason = f"the requirements pin gunicorn=={pinned}; take that line out or set gunicorn_version to it"
         yield about("gunicorn_version", reason)
-
-
-def _has_module(directory: str, module: str) -> bool:
-    """Tell whether a dotted module name leads to a module (a compiled one too) or a package below the directory."""
-    path = os.path.join(directory, *module.split("."))
-    parent, name = os.path.split(path)
-    if os.path.isfile(path + ".py") or os.path.isdir(path):
-        return True
-    return os.path.isdir(parent) and any(item.startswith(name + ".") for item in os.listdir(parent))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import filter_loader, lookup_loader
 
 
@@ -60,6 +61,7 @@ def test_environment_file() -> None:
         ("python_literal", (object(),), "python_literal: .* has no Python literal"),
         ("environment_file", ({"A-B": "x"},), "environment_file: 'A-B' is not a name"),
         ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_release' is missing"),
+        ("gunicorn_source_problems", ({}, {}), "gunicorn_source_problems: the key 'problem' is missing"),
         ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'restore' is missing"),
     ],
 )
@@ -110,8 +112,23 @@ def test_source_with_patterns(app: Path) -> None:
 
 
 def test_source_that_cannot_be_read(app: Path) -> None:
-    with pytest.raises(AnsibleError, match=r"lookup source: .*nowhere"):
-        look(app / "nowhere")
+    found = look(app / "nowhere")
+    assert (found["digest"], found["problem"]) == ("", f"{app}/nowhere is not a directory on the controller")
     (app / "requirements.txt").write_bytes(b"\xff")
-    with pytest.raises(AnsibleError, match=r"lookup source: .*decode"):
-        look(app)
+    found = look(app)
+    assert "decode" in found["requirements_problem"]
+    assert (found["requirements"], found["problem"]) == ([], "")
+
+
+def test_source_in_an_archive(app: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    packed = shutil.make_archive(str(tmp_path_factory.mktemp("packed") / "shop"), "zip", app)
+    found = look(Path(packed), kind="archive", module="wsgi")
+    assert found == {**look(app, module="wsgi"), "place": packed}
+    assert found["has_module"] is True
+    assert "not " + "0" * 64 in look(Path(packed), kind="archive", checksum="sha256:" + "0" * 64)["problem"]
+
+
+def test_source_that_is_a_package(app: Path) -> None:
+    (by_name,) = lookup_loader.get("pyweb.deploy.source").run([""], {}, kind="package")
+    assert (by_name["has_requirements"], by_name["problem"]) == (False, "")
+    assert look(app / "wsgi.py", kind="package")["digest"] != by_name["digest"]

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info, gunicorn_lock
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
     Host,
@@ -40,7 +41,7 @@ class Module:
 
     def __init__(self, commands: Commands, **params: Any) -> None:
         self.commands = commands
-        self.params = {"name": "shop", "user": "shop", "python": "python3", "packages": [], **params}
+        self.params = {"name": "shop", "user": "shop", "python": "python3", "packages": [], "source": None, **params}
 
     def get_bin_path(self, name: str, opt_dirs: Any = None) -> str | None:
         assert opt_dirs is None or all(path.startswith("/") for path in opt_dirs)
@@ -604,3 +605,46 @@ def test_it_returns_what_its_documentation_says(
     assert set(result["gunicorn"]) == set(documented)
     assert set(result["gunicorn"]["units"]) == {unit.replace("shop", "no-such-application") for unit in SHOWN}
     assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["foreign"]) == ("", {}, [])
+
+
+# An application that is on the host already
+
+
+def wanted(directory: Path, **options: Any) -> dict[str, Any]:
+    return {
+        "path": str(directory),
+        "exclude": [],
+        "requirements": "requirements.txt",
+        "module": "wsgi",
+        "marker": "",
+        **options,
+    }
+
+
+def test_no_source_is_looked_at(host: Callable[..., Host]) -> None:
+    assert host().source() == {}
+
+
+def test_a_source_on_the_host_is_like_one_on_the_controller(host: Callable[..., Host], tmp_path: Path) -> None:
+    write(tmp_path / "srv/wsgi.py")
+    write(tmp_path / "srv/requirements.txt", "flask\n")
+    write(tmp_path / "srv/data.db")
+    found = host(source=wanted(tmp_path / "srv", exclude=["*.db"])).source()
+    assert found["digest"] == digest(str(tmp_path / "srv"), ["*.db"])
+    assert (found["requirements"], found["has_module"], found["problem"]) == (["flask"], True, "")
+
+
+def test_a_marker_alone_tells_whether_the_code_changed(host: Callable[..., Host], tmp_path: Path) -> None:
+    looking = host(source=wanted(tmp_path / "srv", marker="REVISION"))
+    write(tmp_path / "srv/REVISION", "1")
+    before = looking.source()["digest"]
+    write(tmp_path / "srv/wsgi.py")
+    assert looking.source()["digest"] == before
+    write(tmp_path / "srv/REVISION", "2")
+    assert looking.source()["digest"] != before
+
+
+def test_a_source_that_is_not_there(host: Callable[..., Host], tmp_path: Path) -> None:
+    assert host(source=wanted(tmp_path / "srv")).source()["problem"] == f"{tmp_path}/srv is not a directory on the host"
+    write(tmp_path / "srv/wsgi.py")
+    assert "REVISION" in host(source=wanted(tmp_path / "srv", marker="REVISION")).source()["problem"]

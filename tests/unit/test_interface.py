@@ -129,11 +129,17 @@ def test_every_task_has_a_name(path: Path) -> None:
         assert task.get("name"), task
 
 
+ON_THE_CONTROLLER = "ansible_connection", "ansible_become", "ansible_python_interpreter"
+"""What a task may set that runs there: whatever the inventory says of localhost, it must not become root."""
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
 def test_what_tasks_set_is_internal(path: Path) -> None:
     for task in tasks(load(path)):
         names = [task["register"]] if "register" in task else []
         names += itertools.chain(task.get("vars", {}), task.get("ansible.builtin.set_fact", {}))
+        if task.get("delegate_to") == "localhost":
+            names = [name for name in names if name not in ON_THE_CONTROLLER]
         assert all(name.startswith("__gunicorn_") for name in names), names
 
 

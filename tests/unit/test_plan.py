@@ -27,6 +27,8 @@ def desired() -> Data:
         "create_user": True,
         "force": False,
         "release": "rrrrrrrrrrrr",
+        "existing": "",
+        "source_problems": [],
         "venv": "vvvvvvvvvvvv",
         "python": "python3",
         "packages": ["python3-venv", "ufw"],
@@ -96,6 +98,7 @@ def managed(text: str, group: str = "root", mode: str = "0644") -> Data:
 
 KEPT = {
     "release",
+    "existing",
     "venv",
     "user",
     "addresses",
@@ -1226,3 +1229,43 @@ def test_all_problems_at_once(desired: Data, bare: Data) -> None:
 def test_the_comment_of_the_user_is_the_one_that_the_role_gives(role: Any) -> None:
     text = (role / "vars/main.yml").read_text()
     assert module.USER_COMMENT.format(name="{{ gunicorn_name }}") in text
+
+
+# Applications that somebody else keeps on the host
+
+
+def test_an_existing_application_is_never_brought(desired: Data, bare: Data) -> None:
+    desired["existing"] = "/srv/shop"
+    for force in (False, True):
+        plan = make_plan({**desired, "force": force}, bare)
+        assert (plan["release"], plan["venv"], plan["build"]) == (False, True, True)
+    assert plan["record"]["existing"] == "/srv/shop"
+
+
+def test_an_existing_application_that_changed_is_a_new_generation(desired: Data, bare: Data) -> None:
+    desired["existing"] = "/srv/shop"
+    found = deployed(desired, bare)
+    assert make_plan(desired, found)["work"] is False
+    plan = make_plan({**desired, "release": "ssssssssssss"}, found)
+    assert (plan["switch"], plan["release"], plan["venv"]) == (True, False, False)
+    assert "what differs: code" in plan["summary"]
+
+
+def test_going_back_leaves_an_existing_application_as_it_is(desired: Data, bare: Data) -> None:
+    desired["existing"] = "/srv/shop"
+    found = deployed(desired, bare)
+    found["releases"] = []
+    back = recorded({**desired, "venv": "wwwwwwwwwwww"}, OLD)
+    found["generations"][OLD], found["previous"] = back, OLD
+    found["venvs"].append("wwwwwwwwwwww")
+    plan = make_plan({"name": "shop", "restore": "previous", "keep": 3, "ssh_ports": []}, found)
+    assert plan["problems"] == []
+    assert "the code stays as it is in /srv/shop: the role doesn't keep it" in plan["summary"]
+
+
+def test_problems_of_the_source_come_with_those_of_the_host(desired: Data, bare: Data) -> None:
+    desired["source_problems"] = ["gunicorn_source: no"]
+    bare["systemd"] = False
+    first, *others = make_plan(desired, bare)["problems"]
+    assert first == "gunicorn_source: no"
+    assert len(others) == 1

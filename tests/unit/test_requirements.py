@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import requirements
+from ansible_collections.pyweb.deploy.plugins.module_utils import requirements
 
 
 def lines(directory: Path, **files: str) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.playbook.task import Task
 from ansible_collections.pyweb.deploy.plugins.action.ship_directory import ActionModule
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import source
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
 
 Ship = Callable[..., "dict[str, Any]"]
 
@@ -67,7 +68,7 @@ def arguments(app: Path, *exclude: str, dest: str = "/srv/there") -> dict[str, A
 
 def test_it_packs_what_the_digest_is_of(ship: Ship, app: Path, tmp_path: Path) -> None:
     result = ship(**arguments(app, "tests"))
-    source.write_archive(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"))
+    archive.write(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"))
     assert result["content"] == (tmp_path / "wanted.tar.gz").read_bytes()
     assert (result["changed"], result["dest"], result["size"]) == (True, "/srv/there", len(result["content"]))
 
@@ -103,7 +104,7 @@ def test_a_failure_to_pack(ship: Ship, app: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, os.strerror(28))
 
     planned = arguments(app)
-    monkeypatch.setattr(source, "write_archive", full)
+    monkeypatch.setattr(archive, "write", full)
     with pytest.raises(AnsibleActionFail, match=r"can't pack .*: \[Errno 28\] No space left on device"):
         ship(**planned)
 

@@ -1,18 +1,15 @@
-"""What travels of an application's directory, its digest and its archive."""
+"""What counts of an application's directory, and its digest."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tarfile
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import source
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,44 +209,3 @@ def test_what_is_no_file_stays_behind(app: Path) -> None:
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         source.digest(str(tmp_path / "nowhere"))
-
-
-def unpack(archive: Path, directory: Path) -> Path:
-    directory.mkdir()
-    subprocess.run(["tar", "-xzpf", str(archive), "-C", str(directory)], check=True, umask=0o077)
-    return directory
-
-
-def test_the_archive_unpacks_to_the_same_digest(app: Path, tmp_path: Path) -> None:
-    write(app, {"a b/ü\nname": "x", "tests/test_x.py": "", f"{'long/' * 30}{'name' * 40}": "x"})
-    source.write_archive(str(app), ["tests"], str(tmp_path / "a.tar.gz"))
-    unpacked = unpack(tmp_path / "a.tar.gz", tmp_path / "unpacked")
-    assert source.digest(str(unpacked)) == source.digest(str(app), ["tests"])
-    assert not (unpacked / "tests").exists()
-
-
-def test_the_archive_unpacks_readable_for_the_service(app: Path, tmp_path: Path) -> None:
-    for path in app.rglob("*"):
-        if not path.is_symlink():
-            path.chmod(0o700 if path.is_dir() else 0o600)
-    source.write_archive(str(app), [], str(tmp_path / "a.tar.gz"))
-    unpacked = unpack(tmp_path / "a.tar.gz", tmp_path / "unpacked")
-    assert (unpacked / "shop").stat().st_mode & 0o777 == 0o755
-    assert (unpacked / "wsgi.py").stat().st_mode & 0o777 == 0o644
-
-
-def test_the_archive_is_reproducible(app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source.write_archive(str(app), [], str(tmp_path / "one.tar.gz"))
-    copy = shutil.copytree(app, tmp_path / "copy", symlinks=True)
-    os.utime(copy / "wsgi.py", (1, 1))
-    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
-    source.write_archive(str(copy), [], str(tmp_path / "two.tar.gz"))
-    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
-
-
-def test_root_owns_what_is_in_the_archive(app: Path, tmp_path: Path) -> None:
-    source.write_archive(str(app), [], str(tmp_path / "a.tar.gz"))
-    with tarfile.open(tmp_path / "a.tar.gz") as archive:
-        members = archive.getmembers()
-    assert [member.name for member in members] == ["bin", "bin/tool", "latest", "shop", "shop/main.py", "wsgi.py"]
-    assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "root", "root")}

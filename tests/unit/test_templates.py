@@ -14,6 +14,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
@@ -39,6 +41,10 @@ TASKS = """\
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
+
+    - name: Look at the source
+      ansible.builtin.include_tasks: ROLE/tasks/source.yml
+      when: not gunicorn_release and __gunicorn_kind != 'existing'
 
     - name: Plan
       ansible.builtin.import_tasks: ROLE/tasks/plan.yml
@@ -132,6 +138,20 @@ OVERRIDES: Data = {
     "MemoryMax": "512M",
 }
 
+SAME_CODE = "git", "archive"
+"""Cases whose code is that of the case plain, from somewhere else."""
+
+REPOSITORY = "/REPOSITORY"
+"""Stands for the path of the repository that the run makes."""
+
+THERE: Data = {
+    "digest": "eeeeeeeeeeee",
+    "has_requirements": True,
+    "requirements": ["flask==3.1.3"],
+    "has_module": True,
+}
+"""What gunicorn_info would return for an application that is on the host."""
+
 CASES: dict[str, Data] = {
     "plain": {},
     "nasty": {
@@ -177,6 +197,14 @@ CASES: dict[str, Data] = {
     "soft": {"gunicorn_hardening": False},
     "overridden": {"gunicorn_service_options": OVERRIDES},
     "own_user": {"gunicorn_user": "www-data"},
+    "git": {"gunicorn_source": {"git": REPOSITORY, "version": "v1"}},
+    "archive": {"gunicorn_source": {"archive": "shop-1.2.tar.gz"}},
+    "package": {"gunicorn_source": {"package": "shop==1.2"}},
+    "wheel": {"gunicorn_source": {"package": "shop-1.2-py3-none-any.whl"}},
+    "existing": {
+        "gunicorn_source": {"existing": "/srv/shop", "marker": "REVISION"},
+        "__gunicorn_observed": {"gunicorn": {**OBSERVED, "source": {**nothing("/srv/shop", ""), **THERE}}},
+    },
     "texts": {
         "gunicorn_hardening": "no",
         "gunicorn_firewall": "no",
@@ -234,6 +262,11 @@ REFUSED: dict[str, Data] = {
         "gunicorn_enviroment": {},
     },
     "nowhere": {"gunicorn_source": {"directory": "nowhere"}},
+    "no_repository": {"gunicorn_source": {"git": "/nowhere/shop.git", "version": "v1"}},
+    "not_on_the_host": {
+        "gunicorn_source": {"existing": "/srv/shop"},
+        "__gunicorn_observed": {"gunicorn": {**OBSERVED, "source": nothing("/srv/shop", "it is not there")}},
+    },
     "no_source": {"gunicorn_source": {}},
     "no_way_back": {"gunicorn_release": "000000000000", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
 }
@@ -273,6 +306,12 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
     (directory / "app/wsgi.py").write_text("app = 1\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
+    shutil.make_archive(str(directory / "shop-1.2"), "gztar", directory, "app")
+    (directory / "shop-1.2-py3-none-any.whl").write_text("a wheel")
+    shutil.copytree(directory / "app", directory / "repository")
+    identity = ["-c", "user.name=Me", "-c", "user.email=me@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "First"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=directory / "repository", check=True)
     play = {"name": "Ask", "hosts": "all", "gather_facts": False, "roles": ["probe"]}
     (directory / "play.yml").write_text(yaml.safe_dump([play]))
     common = {
@@ -284,11 +323,17 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "__gunicorn_observed": {"gunicorn": OBSERVED},
     }
     hosts = {name: literal({**common, **variables}) for name, variables in {**CASES, **RETURNS, **REFUSED}.items()}
+    hosts["git"]["gunicorn_source"]["git"] = str(directory / "repository")
     (directory / "inventory.yml").write_text(yaml.dump({"all": {"hosts": hosts}}, Dumper=Dumper, allow_unicode=True))
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.yml"],
         cwd=directory,
-        env={**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_FORKS": str(os.cpu_count())},
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
+            "ANSIBLE_FORKS": str(os.cpu_count()),
+            "ANSIBLE_HOME": str(directory / "home"),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -350,13 +395,14 @@ def load(names: Data, directory: Path) -> Config:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gunicorn_loads_the_configuration(run: Run, tmp_path: Path, case: str) -> None:
+def test_gunicorn_loads_the_configuration(run: Run, outcome: Outcome, tmp_path: Path, case: str) -> None:
+    desired = outcome(case)["desired"]
     names = run(case)
     config = load(names, tmp_path)
     for name, value in CASES[case].get("gunicorn_settings", {}).items():
         assert names[name] == value
     assert config.address
-    assert names["chdir"].startswith("/opt/shop/releases/")
+    assert names["chdir"] == (desired["existing"] or f"/opt/shop/releases/{desired['release']}")
     assert config.control_socket == "/run/gunicorn/shop-blue/control.sock"
     assert config.worker_tmp_dir == "/run/gunicorn/shop-blue"
 
@@ -824,6 +870,52 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
     assert found["watch"] == 1, "watched more briefly: it has served before"
 
 
+# Sources
+
+
+def test_the_same_code_is_the_same_release_wherever_it_comes_from(outcome: Outcome) -> None:
+    plain = outcome("plain")["desired"]
+    for case in SAME_CODE:
+        assert outcome(case)["desired"]["release"] == plain["release"], case
+        assert outcome(case)["desired"]["venv"] == plain["venv"], case
+        assert outcome(case)["plan"]["id"] == outcome("plain")["plan"]["id"], case
+
+
+@pytest.mark.parametrize("case", ["package", "wheel"])
+def test_a_package_is_in_the_venv(outcome: Outcome, case: str) -> None:
+    desired, plain = outcome(case)["desired"], outcome("plain")["desired"]
+    assert desired["venv"] not in ("", plain["venv"])
+    assert f"chdir = '/opt/shop/releases/{desired['release']}'" in desired["generation_files"]["gunicorn.conf.py"]
+
+
+def test_a_wheel_counts_by_its_content(outcome: Outcome) -> None:
+    assert outcome("wheel")["desired"]["release"] != outcome("package")["desired"]["release"]
+    assert outcome("wheel")["desired"]["venv"] != outcome("package")["desired"]["venv"]
+
+
+def test_an_application_that_is_on_the_host_is_used_where_it_is(outcome: Outcome) -> None:
+    desired, plan = outcome("existing")["desired"], outcome("existing")["plan"]
+    assert (desired["release"], desired["existing"], plan["release"]) == ("eeeeeeeeeeee", "/srv/shop", False)
+    assert desired["venv"] == outcome("plain")["desired"]["venv"], "it asks for the same packages"
+    assert "chdir = '/srv/shop'" in desired["generation_files"]["gunicorn.conf.py"]
+    assert "\nWorkingDirectory=/srv/shop\n" in desired["slot_unit"]
+
+
+def test_an_application_that_is_not_on_the_host(outcomes: Data) -> None:
+    assert outcomes["not_on_the_host"]["refused"].startswith(
+        "gunicorn_source: got {'existing': '/srv/shop'}: it is not there. It accepts "
+    )
+
+
+def test_a_repository_that_cannot_be_fetched(outcomes: Data) -> None:
+    message = outcomes["no_repository"]["refused"]
+    assert message.startswith(
+        "gunicorn_source: got /nowhere/shop.git at v1, which could not be fetched on the controller.\n"
+    )
+    assert "Example: git clone /nowhere/shop.git\n" in message
+    assert "does not appear to be a git repository" in message
+
+
 @pytest.mark.parametrize("case", RETURNS)
 def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str) -> None:
     desired, plan = outcome(case)["desired"], outcome(case)["plan"]
@@ -873,13 +965,19 @@ def test_texts_count_as_what_they_say(outcome: Outcome) -> None:
 
 
 def test_what_makes_another_generation(outcome: Outcome) -> None:
-    ids = {case: outcome(case)["plan"]["id"] for case in CASES}
-    assert len(set(ids.values())) == len(CASES)
+    ids = {case: outcome(case)["plan"]["id"] for case in CASES if case not in SAME_CODE}
+    assert len(set(ids.values())) == len(CASES) - len(SAME_CODE)
 
 
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
-    assert {case for case in CASES if venvs[case] != venvs["plain"]} == {"gevent", "tornado", "tornado_keepalive"}
+    assert {case for case in CASES if venvs[case] != venvs["plain"]} == {
+        "gevent",
+        "tornado",
+        "tornado_keepalive",
+        "package",
+        "wheel",
+    }
 
 
 # What is refused

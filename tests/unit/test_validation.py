@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.loader import lookup_loader
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings, validation
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems, source_problems
 
 HIDDEN = "s3cret-value"
+SHA256 = "sha256:" + "0" * 64
 
 
 @pytest.fixture
@@ -52,6 +54,46 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"directory": "/srv/shop", "exclude": "tests"}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "exclude": [1]}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "excludes": []}, "did you mean 'exclude'?"),
+        ({"directory": "/srv/shop", "git": "https://git.example/shop.git"}, "comes from more than once"),
+        ({"directory": "/srv/shop", "version": "main"}, "version goes with git, not with directory"),
+        (
+            {"package": "shop", "exclude": ["tests"]},
+            "exclude goes with directory or git or archive or existing, not with package",
+        ),
+        ({"existing": "/srv/shop", "checksum": "sha256:" + "0" * 64}, "checksum goes with archive, not with existing"),
+        ({"git": ""}, "git: '' is not the URL of a repository"),
+        ({"git": "--upload-pack=id"}, "is not the URL of a repository"),
+        ({"git": "https://git.example/shop.git x"}, "is not the URL of a repository"),
+        ({"git": f"https://me:{HIDDEN}@git.example/shop.git"}, "git: the URL holds credentials"),
+        ({"git": f"https://{HIDDEN}@git.example/shop.git"}, "git: the URL holds credentials"),
+        ({"git": f"ssh://git:{HIDDEN}@git.example/shop.git"}, "git: the URL holds credentials"),
+        ({"git": f"https://:{HIDDEN}@git.example/shop.git"}, "git: the URL holds credentials"),
+        ({"git": "https://git.example/shop.git", "version": 1.2}, "version: 1.2 is not a string; put it in quotes"),
+        ({"git": "https://git.example/shop.git", "version": "--help"}, "'--help' is not a branch, a tag or a commit"),
+        ({"git": "https://git.example/shop.git", "version": ""}, "'' is not a branch, a tag or a commit"),
+        ({"git": "https://git.example/shop.git", "subdirectory": "../shop"}, "'../shop' is not a path inside"),
+        ({"git": "https://git.example/shop.git", "subdirectory": "/shop"}, "'/shop' is not a path inside"),
+        ({"git": "https://git.example/shop.git", "key_file": ""}, "key_file: '' is not a path"),
+        ({"git": "https://git.example/shop.git", "submodules": "perhaps"}, "submodules: it is neither true nor false"),
+        ({"archive": "https://files.example/shop.tar.gz"}, "a checksum is missing"),
+        ({"archive": "ftp://files.example/shop.tar.gz", "checksum": SHA256}, "begins neither with https:// nor"),
+        (
+            {"archive": f"https://me:{HIDDEN}@files.example/shop.tar.gz", "checksum": SHA256},
+            "the URL holds credentials",
+        ),
+        ({"archive": "shop.zip", "checksum": "0" * 64}, "doesn't name its algorithm"),
+        ({"archive": "shop.zip", "checksum": "md5:" + "0" * 32}, "'md5' is none of sha256, sha384, sha512"),
+        ({"archive": "shop.zip", "checksum": "sha256:" + "0" * 63}, "not the 64 hexadecimal digits of a sha256"),
+        ({"archive": "shop.zip", "checksum": "sha512:" + "0" * 64}, "not the 128 hexadecimal digits of a sha512"),
+        ({"archive": "shop.zip", "checksum": 7}, "checksum: 7 doesn't name its algorithm"),
+        ({"package": "shop == 1.2; python_version > '3'"}, "is neither a package, with or without a version, nor a"),
+        ({"package": "shop @ https://files.example/shop.whl#x"}, "is neither a package, with or without a version"),
+        ({"package": "-r requirements.txt"}, "is neither a package, with or without a version"),
+        ({"package": ["shop"]}, "is neither a package, with or without a version"),
+        ({"existing": "srv/shop"}, "existing: 'srv/shop' is not an absolute path on the host"),
+        ({"existing": "/srv/../etc"}, "is not an absolute path on the host"),
+        ({"existing": "/"}, "is not an absolute path on the host"),
+        ({"existing": "/srv/shop", "marker": "/etc/version"}, "marker: '/etc/version' is not a path inside"),
     ],
     "gunicorn_wsgi_app": [
         ("", "MODULE:CALLABLE"),
@@ -298,7 +340,7 @@ def test_bad_values(values: dict[str, Any], name: str, bad: Any, reason: str) ->
         assert message.startswith(f"{name}: ")
         assert f"It accepts {VARIABLES[name].accepts}. " in message
         assert message.endswith(f"Example: {VARIABLES[name].example}")
-        if name == "gunicorn_environment":
+        if HIDDEN in repr(bad) or name == "gunicorn_environment":
             assert HIDDEN not in message
         else:
             assert f"got {bad!r}: " in message
@@ -309,6 +351,19 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_name", "shop_2-web"),
     ("gunicorn_source", {"directory": "../shop", "exclude": ["tests", "*.md"]}),
     ("gunicorn_source", {"directory": "/srv/shop", "exclude": []}),
+    ("gunicorn_source", {"git": "https://git.example/shop.git"}),
+    ("gunicorn_source", {"git": "git@git.example:shop.git", "version": "v1.2", "key_file": "~/.ssh/deploy"}),
+    ("gunicorn_source", {"git": "ssh://git@git.example:2222/shop.git", "version": "0" * 40, "submodules": False}),
+    ("gunicorn_source", {"git": "/srv/git/shop.git", "subdirectory": "services/web", "exclude": ["tests"]}),
+    ("gunicorn_source", {"archive": "https://files.example/shop.tar.gz", "checksum": SHA256}),
+    ("gunicorn_source", {"archive": "../shop.zip"}),
+    ("gunicorn_source", {"archive": "../shop.zip", "checksum": "sha512:" + "aB" * 64, "subdirectory": "web"}),
+    ("gunicorn_source", {"package": "shop"}),
+    ("gunicorn_source", {"package": "shop[postgres]==1.2"}),
+    ("gunicorn_source", {"package": "shop >= 1.2, < 2"}),
+    ("gunicorn_source", {"package": "../dist/shop-1.2-py3-none-any.whl"}),
+    ("gunicorn_source", {"existing": "/srv/shop"}),
+    ("gunicorn_source", {"existing": "/srv/shop/", "marker": "REVISION", "exclude": ["data"]}),
     ("gunicorn_wsgi_app", "wsgi"),
     ("gunicorn_wsgi_app", "shop.main:create_app()"),
     ("gunicorn_wsgi_app", "shop.main:create_app('it', n=1)"),
@@ -492,6 +547,19 @@ def app(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def in_source(values: dict[str, Any], path: Path, kind: str = "directory") -> list[str]:
+    """What is wrong with good variables and that source."""
+    assert problems(values) == []
+    (found,) = lookup_loader.get("pyweb.deploy.source").run(
+        [str(path)],
+        {},
+        kind=kind,
+        requirements=values["gunicorn_requirements"],
+        module=values["gunicorn_wsgi_app"].split(":")[0],
+    )
+    return source_problems(values, found)
+
+
 def only(found: list[str], name: str) -> str:
     """The one message, which is about that variable."""
     (message,) = found
@@ -501,38 +569,33 @@ def only(found: list[str], name: str) -> str:
 
 
 def test_a_source_that_is_all_right(values: dict[str, Any], app: Path) -> None:
-    assert problems(values, str(app)) == []
-
-
-def test_the_source_is_only_looked_at_with_good_variables(values: dict[str, Any], tmp_path: Path) -> None:
-    found = problems({**values, "gunicorn_name": ""}, str(tmp_path / "nowhere"))
-    assert [message.split(":")[0] for message in found] == ["gunicorn_name"]
+    assert in_source(values, app) == []
 
 
 def test_no_such_source(values: dict[str, Any], tmp_path: Path) -> None:
-    message = only(problems(values, str(tmp_path / "nowhere")), "gunicorn_source")
+    message = only(in_source(values, tmp_path / "nowhere"), "gunicorn_source")
     assert f"{tmp_path}/nowhere is not a directory on the controller" in message
 
 
 def test_a_file_is_no_source(values: dict[str, Any], app: Path) -> None:
-    assert "is not a directory" in only(problems(values, str(app / "wsgi.py")), "gunicorn_source")
+    assert "is not a directory" in only(in_source(values, app / "wsgi.py"), "gunicorn_source")
 
 
 def test_the_default_requirements_may_be_missing(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").unlink()
-    assert problems(values, str(app)) == []
+    assert in_source(values, app) == []
 
 
 def test_other_requirements_must_be_there(values: dict[str, Any], app: Path) -> None:
     values["gunicorn_requirements"] = "requirements/production.txt"
-    assert f"{app} has no such file" in only(problems(values, str(app)), "gunicorn_requirements")
+    assert f"{app} has no such file" in only(in_source(values, app), "gunicorn_requirements")
 
 
 def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").write_bytes("flask # für alle\n".encode("latin-1"))
-    assert "decode" in only(problems(values, str(app)), "gunicorn_requirements")
+    assert "decode" in only(in_source(values, app), "gunicorn_requirements")
     (app / "requirements.txt").write_text("-r base.txt\n")
-    assert "base.txt" in only(problems(values, str(app)), "gunicorn_requirements")
+    assert "base.txt" in only(in_source(values, app), "gunicorn_requirements")
 
 
 @pytest.mark.parametrize(
@@ -547,33 +610,33 @@ def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> 
 def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app: str, file: str) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text("")
-    assert problems({**values, "gunicorn_wsgi_app": wsgi_app}, str(tmp_path)) == []
+    assert in_source({**values, "gunicorn_wsgi_app": wsgi_app}, tmp_path) == []
 
 
 @pytest.mark.parametrize(("wsgi_app", "file"), [("shop.main:app", "shop/main.py"), ("asgi", "asgi.py")])
 def test_modules_that_are_missing(values: dict[str, Any], app: Path, wsgi_app: str, file: str) -> None:
-    message = only(problems({**values, "gunicorn_wsgi_app": wsgi_app}, str(app)), "gunicorn_wsgi_app")
+    message = only(in_source({**values, "gunicorn_wsgi_app": wsgi_app}, app), "gunicorn_wsgi_app")
     assert f"there is no {file} in {app}" in message
 
 
 def test_modules_may_be_elsewhere(values: dict[str, Any], app: Path) -> None:
     values["gunicorn_wsgi_app"] = "shop.main:app"
-    assert problems({**values, "gunicorn_settings": {"pythonpath": "src"}}, str(app)) == []
+    assert in_source({**values, "gunicorn_settings": {"pythonpath": "src"}}, app) == []
     (app / "requirements.txt").write_text("-e .\n")
-    assert problems(values, str(app)) == []
+    assert in_source(values, app) == []
 
 
 def test_requirements_that_pin_another_gunicorn(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").write_text("flask\nGunicorn==26.0.0\n")
-    assert "the requirements pin gunicorn==26.0.0" in only(problems(values, str(app)), "gunicorn_version")
+    assert "the requirements pin gunicorn==26.0.0" in only(in_source(values, app), "gunicorn_version")
     (app / "requirements.txt").write_text("gunicorn==27.0.1\n")
-    assert problems(values, str(app)) == []
+    assert in_source(values, app) == []
     values["gunicorn_packages"] = ["gunicorn[gevent]==28.0.0"]
     (app / "requirements.txt").unlink()
-    assert "gunicorn==28.0.0" in only(problems(values, str(app)), "gunicorn_version")
+    assert "gunicorn==28.0.0" in only(in_source(values, app), "gunicorn_version")
 
 
 def test_two_problems_of_the_source(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").write_text("gunicorn==26.0.0\n")
-    found = problems({**values, "gunicorn_wsgi_app": "asgi:app"}, str(app))
+    found = in_source({**values, "gunicorn_wsgi_app": "asgi:app"}, app)
     assert [message.split(":")[0] for message in found] == ["gunicorn_wsgi_app", "gunicorn_version"]

@@ -38,21 +38,25 @@ def lines(directory: str, path: str, seen: tuple[str, ...] = ()) -> list[str]:
             inner = os.path.normpath(os.path.join(os.path.dirname(path), nested["path"]))
             if inner not in (*seen, path):
                 mark = CONSTRAINT if line.startswith(("-c", "--c")) else ""
-                found += [mark + each.removeprefix(mark) for each in lines(directory, inner, (*seen, path))]
+                found += [mark + _bare(each) if mark else each for each in lines(directory, inner, (*seen, path))]
         elif line:
             found.append(line)
     return found
 
 
+def _bare(line: str) -> str:
+    return line[len(CONSTRAINT) :] if line.startswith(CONSTRAINT) else line
+
+
 def needs_source(wanted: list[str]) -> bool:
     """Tell whether a line may install from the source tree (``.``, ``-e ./lib``): then its content counts too."""
-    return any(_LOCAL.match(line.removeprefix(CONSTRAINT)) for line in wanted)
+    return any(_LOCAL.match(_bare(line)) for line in wanted)
 
 
 def pinned_version(wanted: list[str], name: str) -> str | None:
     """Version that a line pins with ``==`` for a distribution, else ``None``. Names are compared as PEP 503 says."""
     for line in wanted:
-        match = _PINNED.match(line.removeprefix(CONSTRAINT))
+        match = _PINNED.match(_bare(line))
         if match and _normalized(match["name"]) == _normalized(name) and "*" not in match["version"]:
             return match["version"]
     return None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""The application's directory on the controller: what travels, its digest, its archive.
+"""The directory of an application, on the controller or on the host: what counts of it, and its digest.
 
 Only content and what Git tracks of modes count. A fresh clone of the same commit therefore has the
 same digest, whatever the umask, the time stamps, the owner or the empty directories of the checkout are.
@@ -9,14 +9,14 @@ same digest, whatever the umask, the time stamps, the owner or the empty directo
 from __future__ import annotations
 
 import fnmatch
-import gzip
 import hashlib
-import io
 import os
 import stat
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
 
 NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
 """Patterns that never travel, whatever the caller excludes."""
@@ -24,8 +24,8 @@ NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
 DIGEST_LENGTH = 12
 """Hexadecimal digits of a digest that names a directory on the host."""
 
-_EXECUTABLE = 0o755
-_PLAIN = 0o644
+EXECUTABLE = 0o755
+PLAIN = 0o644
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _walk(directory: str, prefix: str, patterns: tuple[str, ...]) -> Iterator[En
                     yield from _walk(directory, path + "/", patterns)
             elif item.is_file():
                 executable = item.stat().st_mode & stat.S_IXUSR
-                yield Entry(path, _EXECUTABLE if executable else _PLAIN, None)
+                yield Entry(path, EXECUTABLE if executable else PLAIN, None)
 
 
 def digest(directory: str, exclude: Iterable[str] = ()) -> str:
@@ -97,51 +97,64 @@ def digest(directory: str, exclude: Iterable[str] = ()) -> str:
     parts: list[bytes] = []
     for entry in entries(directory, exclude):
         parts += [os.fsencode(entry.path), b"%o" % entry.mode]
-        parts.append(os.fsencode(entry.link) if entry.link is not None else _file_digest(directory, entry))
+        parts.append(os.fsencode(entry.link) if entry.link is not None else _file_digest(directory, entry.path))
     return short_digest(*parts)
 
 
-def _file_digest(directory: str, entry: Entry) -> bytes:
-    with open(os.path.join(directory, entry.path), "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _file_digest(directory: str, path: str) -> bytes:
+    total = hashlib.sha256()
+    with open(os.path.join(directory, path), "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            total.update(part)
+    return total.digest()
 
 
-def write_archive(directory: str, exclude: Iterable[str], destination: str) -> None:
-    """Write a reproducible ``tar.gz`` of what travels: root owns it all, time stamps are zero.
+def look(directory: str, exclude: Iterable[str], requirements: str, module: str, marker: str = "") -> dict[str, Any]:
+    """Tell what a source holds.
 
-    Raises `OSError` where a file can't be read or the archive can't be written.
+    `requirements` is the path of a requirements file inside it, which may be missing. `module` is the dotted name that
+    Gunicorn imports. With a `marker`, the path of a file inside it, only the content of that file makes the digest.
+
+    Returns a dictionary: ``place`` (the directory), ``digest``, ``has_requirements``, ``requirements`` (lines),
+    ``needs_source`` (whether one of them installs from the source itself), ``has_module``, and ``problem`` and
+    ``requirements_problem``, reasons why the source or that file can't be used.
     """
-    with (
-        open(destination, "wb") as output,
-        gzip.GzipFile("", "wb", compresslevel=6, fileobj=output, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        made: set[str] = set()
-        for entry in entries(directory, exclude):
-            for parent in _parents(entry.path):
-                if parent not in made:
-                    made.add(parent)
-                    archive.addfile(_member(parent, tarfile.DIRTYPE, _EXECUTABLE))
-            if entry.link is not None:
-                member = _member(entry.path, tarfile.SYMTYPE, entry.mode)
-                member.linkname = entry.link
-                archive.addfile(member)
-                continue
-            with open(os.path.join(directory, entry.path), "rb") as file:
-                content = file.read()
-            member = _member(entry.path, tarfile.REGTYPE, entry.mode)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    if not os.path.isdir(directory):
+        return nothing(directory, f"{directory} is not a directory on the host")
+    found = nothing(directory, "")
+    try:
+        found["digest"] = short_digest(_file_digest(directory, marker)) if marker else digest(directory, exclude)
+        found["has_module"] = has_module(directory, module)
+    except OSError as problem:
+        return nothing(directory, str(problem))
+    found["has_requirements"] = bool(requirements) and os.path.isfile(os.path.join(directory, requirements))
+    if found["has_requirements"]:
+        try:
+            found["requirements"] = requirements_file.lines(directory, requirements)
+        except (OSError, UnicodeDecodeError) as problem:
+            found["requirements_problem"] = str(problem)
+    found["needs_source"] = requirements_file.needs_source(found["requirements"])
+    return found
 
 
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+def nothing(place: str, problem: str) -> dict[str, Any]:
+    """Give what `look` gives for a source that can't be used."""
+    return {
+        "place": place,
+        "digest": "",
+        "has_requirements": False,
+        "requirements": [],
+        "requirements_problem": "",
+        "needs_source": False,
+        "has_module": False,
+        "problem": problem,
+    }
 
 
-def _member(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(path)
-    member.type = kind
-    member.mode = mode
-    member.uname = member.gname = "root"
-    return member
+def has_module(directory: str, module: str) -> bool:
+    """Tell whether a dotted module name leads to a module (a compiled one too) or a package below the directory."""
+    path = os.path.join(directory, *module.split("."))
+    parent, name = os.path.split(path)
+    if os.path.isfile(path + ".py") or os.path.isdir(path):
+        return True
+    return os.path.isdir(parent) and any(item.startswith(name + ".") for item in os.listdir(parent))

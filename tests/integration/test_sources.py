@@ -1,0 +1,410 @@
+"""Applications that come from a repository, an archive, a package, or that are on the server already."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import subprocess
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Controller, Play, Server, fresh_server
+
+from .conftest import Load
+
+CODE = """
+from flask import Flask
+
+from words import WORD
+
+app = Flask(__name__)
+
+
+@app.route("/")
+def say() -> str:
+    return f"{WORD} MARK"
+
+
+@app.route("/healthz")
+def healthz() -> str:
+    return "ok"
+"""
+
+
+def code(mark: str) -> dict[str, str]:
+    return {"wsgi.py": CODE.replace("MARK", mark), "words.py": 'WORD = "word"\n', "requirements.txt": "Flask==3.1.3\n"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give the server that all sources are deployed to, one after the other."""
+    yield from fresh_server("it-sources", RELEASES[-1])
+
+
+@dataclass
+class Site:
+    """The application, wherever it comes from."""
+
+    controller: Controller
+    server: Server
+    home: Path
+
+    def deploy(self, source: dict[str, Any], *arguments: str, wsgi_app: str = "wsgi:app", **variables: Any) -> Play:
+        """Deploy it; the cache of the controller is the test's own."""
+        wanted = {
+            "gunicorn_name": "shop",
+            "gunicorn_source": source,
+            "gunicorn_wsgi_app": wsgi_app,
+            "gunicorn_health": {"path": "/healthz", "watch": 1},
+            **variables,
+        }
+        return self.controller.play(self.server, wanted, *arguments, environment={"ANSIBLE_HOME": str(self.home)})
+
+    def generation(self) -> str:
+        return self.server.run("readlink /opt/shop/current").strip()
+
+
+@pytest.fixture
+def site(controller: Controller, server: Server, tmp_path: Path) -> Site:
+    return Site(controller, server, tmp_path / "home")
+
+
+def write(directory: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    return directory
+
+
+# A private repository over SSH
+
+
+@dataclass
+class Repository:
+    """A repository on a server that lets in who has the deploy key, and a clone to commit from."""
+
+    url: str
+    clone: Path
+    key: Path
+    ssh: str
+
+    def git(self, *command: str, directory: Path | None = None) -> str:
+        identity = ["-c", "user.name=Me", "-c", "user.email=me@example.org", "-c", "init.defaultBranch=main"]
+        done = subprocess.run(
+            ["git", *identity, *command],
+            cwd=directory or self.clone,
+            env={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "GIT_SSH_COMMAND": f"{self.ssh} -i {self.key}",
+                "HOME": "/nonexistent",
+            },
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, files: dict[str, str], *tags: str) -> str:
+        """Commit and push files; give the commit."""
+        write(self.clone, files)
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message", "Change")
+        for tag in tags:
+            self.git("tag", tag)
+        self.git("push", "--quiet", "--tags", "origin", "HEAD:main")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def git_server() -> Iterator[Server]:
+    """Give a server with two repositories, of which one uses the other as a submodule."""
+    for server in fresh_server("it-git", RELEASES[0]):
+        server.run(
+            "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends git"
+            " && useradd --create-home --shell /usr/bin/git-shell git"
+            " && git init --quiet --bare --initial-branch main /home/git/shop.git"
+            " && git init --quiet --bare --initial-branch main /home/git/words.git"
+            " && chown -R git: /home/git"
+        )
+        yield server
+
+
+@pytest.fixture(scope="module")
+def repository(git_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    directory = tmp_path_factory.mktemp("git")
+    key = directory / "deploy_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "deploy", "-f", str(key)], check=True)
+    public = key.with_suffix(".pub").read_text().strip()
+    home = "/home/git/.ssh"
+    git_server.run(f"install -d -o git -m 700 {home} && echo '{public}' >{home}/authorized_keys && chown git {home}/*")
+    ssh = f"ssh -o UserKnownHostsFile={directory}/known_hosts -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes"
+    urls = {name: f"ssh://git@{git_server.address}/home/git/{name}.git" for name in ("shop", "words")}
+    words = Repository(urls["words"], directory / "words", key, ssh)
+    shop = Repository(urls["shop"], directory / "shop", key, ssh)
+    for each in (words, shop):
+        each.git("clone", "--quiet", each.url, str(each.clone), directory=directory)
+    words.commit({"__init__.py": 'WORD = "submodule"\n'})
+    shop.git("submodule", "--quiet", "add", words.url, "words")
+    return shop
+
+
+@pytest.fixture
+def from_git(monkeypatch: pytest.MonkeyPatch, repository: Repository) -> Repository:
+    """Know the host key of the server as a user's known_hosts would."""
+    monkeypatch.setenv("GIT_SSH_COMMAND", repository.ssh)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return repository
+
+
+def test_a_branch_a_tag_and_a_commit(site: Site, from_git: Repository) -> None:
+    files = {name: text for name, text in code("first").items() if name != "words.py"}
+    first = from_git.commit(files, "v1")
+    source = {"git": from_git.url, "version": "main", "key_file": str(from_git.key)}
+    play = site.deploy(source)
+    assert play, play.output
+    assert site.server.get() == "submodule first", "the submodule came along"
+    generation = site.generation()
+
+    again = site.deploy(source)
+    assert (again.rc, again.changed) == (0, 0), again.output
+    for same in ("v1", first, first[:10]):
+        play = site.deploy({**source, "version": same}, "--check")
+        assert (play.rc, play.changed) == (0, 0), f"{same} is the same code: {play.output}"
+
+    second = from_git.commit(code("second") | {"words.py": ""})
+    site_check = site.deploy(source, "--check")
+    assert site_check.changed, "a branch that moved on is another release, in check mode too"
+    with Load(site.server.address) as load:
+        play = site.deploy(source)
+    assert play, play.output
+    assert load.failures == []
+    assert load.bodies == {"submodule first", "submodule second"}
+    assert site.generation() != generation
+    assert second in site.server.run("cat /opt/shop/current/generation.json")
+
+    play = site.deploy({**source, "version": "v1"})
+    assert play, play.output
+    assert site.generation() == generation, "the tag leads back to the generation that is still there"
+
+
+def test_the_key_never_reaches_the_server(site: Site, from_git: Repository) -> None:
+    play = site.deploy({"git": from_git.url, "version": "v1", "key_file": str(from_git.key)}, "-vvv", "--diff")
+    assert play, play.output
+    secret = from_git.key.read_text().splitlines()[1:-1]
+    for line in secret:
+        assert line not in play.output
+    (site.home / "needles").write_text("\n".join(secret))
+    subprocess.run(["docker", "cp", "-q", str(site.home / "needles"), f"pyweb-{site.server.name}:/dev/shm"], check=True)
+    places = "/opt /etc /root /home /tmp /var /run"
+    found = site.server.run(
+        f"grep --recursive --files-with-matches --fixed-strings -f /dev/shm/needles {places}", check=False
+    )
+    assert found == ""
+    assert site.server.run("journalctl --no-pager | grep --fixed-strings -f /dev/shm/needles", check=False) == ""
+    assert site.server.run("find / -xdev -name .git", check=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": "no-such-branch"}, "no-such-branch"),
+        ({"git": "ssh://git@{address}/home/git/other.git"}, "other.git"),
+        ({"key_file": "{directory}/other_key"}, "Permission denied"),
+    ],
+)
+def test_what_cannot_be_fetched(site: Site, from_git: Repository, change: dict[str, str], reason: str) -> None:
+    site.home.mkdir()
+    other = site.home / "other_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    address = from_git.url.split("@")[1].split("/")[0]
+    filled = {key: value.format(address=address, directory=site.home) for key, value in change.items()}
+    before = site.generation()
+    play = site.deploy({"git": from_git.url, "version": "v1", "key_file": str(from_git.key), **filled})
+    assert not play
+    assert "which could not be fetched on the controller" in play.output
+    assert reason in play.output
+    assert "rescued=1" in play.output
+    assert site.generation() == before
+
+
+# An archive
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a directory and keeps silent."""
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Give a directory on the controller, and the URL that it is served under."""
+    directory = tmp_path / "downloads"
+    directory.mkdir()
+    handler = functools.partial(Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield directory, f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+def sha256(path: Path) -> str:
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pack(path: Path, directory: Path) -> Path:
+    with tarfile.open(path, "w:xz") as archive:
+        archive.add(directory, "shop-1.2")
+    return path
+
+
+def test_an_archive_of_a_url_and_the_same_as_a_file(site: Site, downloads: tuple[Path, str], tmp_path: Path) -> None:
+    directory, url = downloads
+    packed = pack(directory / "shop.tar.xz", write(tmp_path / "shop", code("archive")))
+    play = site.deploy({"archive": f"{url}/shop.tar.xz", "checksum": sha256(packed)})
+    assert play, play.output
+    assert site.server.get() == "word archive"
+
+    with zipfile.ZipFile(tmp_path / "shop.zip", "w") as zipped:
+        for name, text in code("archive").items():
+            zipped.writestr(name, text)
+    play = site.deploy({"archive": str(tmp_path / "shop.zip")})
+    assert (play.rc, play.changed) == (0, 0), f"the same files are the same release: {play.output}"
+
+
+def test_archives_that_are_refused(site: Site, downloads: tuple[Path, str], tmp_path: Path) -> None:
+    directory, url = downloads
+    packed = pack(directory / "shop.tar.xz", write(tmp_path / "shop", code("refused")))
+    before = site.server.state()
+    wrong = "sha256:" + "0" * 64
+    play = site.deploy({"archive": f"{url}/shop.tar.xz", "checksum": wrong})
+    assert not play
+    assert "could not be fetched" in play.output
+    assert "checksum" in play.output
+    play = site.deploy({"archive": str(packed), "checksum": wrong})
+    assert not play
+    assert f"the sha256 of {packed} is {sha256(packed).removeprefix('sha256:')}, not {'0' * 64}" in " ".join(
+        play.output.split()
+    )
+
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as evil:
+        evil.addfile(tarfile.TarInfo("../evil"), io.BytesIO())
+    play = site.deploy({"archive": str(tmp_path / "evil.tar.gz")})
+    assert not play
+    assert "leads out of the archive's own directory" in " ".join(play.output.split())
+    assert site.server.state() == before
+
+
+# A package
+
+
+def wheel(directory: Path, mark: str) -> Path:
+    """Write the wheel of an application that needs Flask."""
+    files = {
+        "shop.py": CODE.replace("MARK", mark).replace("from words import WORD", 'WORD = "wheel"'),
+        "shop-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: shop\nVersion: 1.2\nRequires-Dist: Flask==3.1.3\n",
+        "shop-1.2.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, "shop-1.2.dist-info/RECORD"))
+    path = directory / "shop-1.2-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, text in {**files, "shop-1.2.dist-info/RECORD": record}.items():
+            packed.writestr(name, text)
+    return path
+
+
+def test_a_wheel(site: Site, tmp_path: Path) -> None:
+    source = {"package": str(wheel(tmp_path, "one"))}
+    play = site.deploy(source, wsgi_app="shop:app")
+    assert play, play.output
+    assert site.server.get() == "wheel one"
+    again = site.deploy(source, wsgi_app="shop:app")
+    assert (again.rc, again.changed) == (0, 0), again.output
+
+    wheel(tmp_path, "two")
+    with Load(site.server.address) as load:
+        play = site.deploy(source, wsgi_app="shop:app")
+    assert play, play.output
+    assert load.failures == []
+    assert site.server.get() == "wheel two", "the same version with another content is another release"
+
+
+def test_a_package_of_the_index(site: Site) -> None:
+    """Httpbin is somebody else's application, with gevent among what it needs."""
+    health = {"path": "/status/200", "watch": 1}
+    source = {"package": "httpbin==0.10.2"}
+    play = site.deploy(source, wsgi_app="httpbin:app", gunicorn_health=health)
+    assert play, play.output
+    assert '"url":"http://' in site.server.get("/get").replace(" ", "")
+    again = site.deploy(source, wsgi_app="httpbin:app", gunicorn_health=health)
+    assert (again.rc, again.changed) == (0, 0), again.output
+
+
+def test_a_package_that_the_index_does_not_have(site: Site) -> None:
+    before = site.generation()
+    play = site.deploy({"package": "httpbin==0.0.0.1"}, wsgi_app="httpbin:app")
+    assert not play
+    assert "gunicorn_source" in play.output
+    assert "httpbin==0.0.0.1" in play.output
+    assert site.generation() == before
+
+
+# What is on the server already
+
+
+def test_an_application_that_somebody_else_puts_there(site: Site, tmp_path: Path) -> None:
+    """It runs where it is, a change is noticed, and nothing of it is ever changed or removed."""
+
+    def put(mark: str) -> None:
+        write(tmp_path / "srv", code(mark))
+        site.server.run("mkdir -p /srv/shop")
+        subprocess.run(["docker", "cp", "-q", f"{tmp_path}/srv/.", f"pyweb-{site.server.name}:/srv/shop"], check=True)
+
+    source = {"existing": "/srv/shop"}
+    listed = "cd /srv/shop && find . -type f -printf '%p %U %m %T@\\n' | sort"
+    put("one")
+    files = site.server.run(listed)
+    play = site.deploy(source)
+    assert play, play.output
+    assert site.server.get() == "word one"
+    assert site.server.run("cd /srv/shop && readlink -f /opt/shop/current/code").strip() == "/srv/shop"
+    again = site.deploy(source)
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert site.server.run(listed) == files
+
+    put("two")
+    files = site.server.run(listed)
+    assert site.deploy(source, "--check").changed
+    play = site.deploy(source)
+    assert play, play.output
+    assert site.server.get() == "word two"
+
+    for keep in (1, 2):
+        play = site.deploy(source, gunicorn_settings={"threads": keep + 2}, gunicorn_keep_releases=1)
+        assert play, play.output
+    assert site.server.run(listed) == files, "generations that go leave it alone"
+
+
+def test_a_marker_decides(site: Site) -> None:
+    source = {"existing": "/srv/shop", "marker": "REVISION"}
+    play = site.deploy(source)
+    assert not play
+    assert "REVISION" in play.output
+    site.server.run("echo 1 >/srv/shop/REVISION")
+    assert site.deploy(source)
+    site.server.run("sed -i s/two/three/ /srv/shop/wsgi.py")
+    assert site.deploy(source).changed == 0, "the marker is the same"
+    site.server.run("echo 2 >/srv/shop/REVISION")
+    assert site.deploy(source)
+    assert site.server.get() == "word three"
