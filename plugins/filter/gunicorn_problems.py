@@ -22,6 +22,10 @@ options:
     type: list
     elements: str
     default: []
+  wheelhouse:
+    description: Absolute path that O(_input.gunicorn_wheelhouse) means.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -44,10 +48,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import problems
 
 
-def gunicorn_problems(values: Mapping[str, Any], names: Iterable[str] = ()) -> list[str]:
+def gunicorn_problems(values: Mapping[str, Any], names: Iterable[str] = (), wheelhouse: str = "") -> list[str]:
     """List what is wrong with the variables; see `problems`."""
     try:
-        return problems(values, names)
+        return problems(values, names, wheelhouse)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
 

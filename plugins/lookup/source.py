@@ -26,8 +26,10 @@ options:
     elements: str
     default: []
   requirements:
-    description: Requirements file inside the directory; it may be missing.
-    type: str
+    description:
+      - Path of a requirements file inside the directory, or a list of such paths. V(requirements.txt) may be missing,
+        where it is not in a list.
+    type: raw
     default: requirements.txt
   kind:
     description: What it is. An archive (tar or zip) counts as the directory that it holds.
@@ -66,11 +68,12 @@ _raw:
     digest:
       description: Digest of what travels; empty where there is a problem.
       type: str
-    has_requirements:
-      description: Whether the requirements file is there.
-      type: bool
+    requirements_files:
+      description: Paths of the requirements files that are there.
+      type: list
+      elements: str
     requirements:
-      description: Lines of the requirements file, those of the files that it names included.
+      description: Lines of the requirements files, those of the files that they name included.
       type: list
       elements: str
     needs_source:
@@ -110,4 +113,6 @@ class LookupModule(LookupBase):
                 found = source.look(directory, options["exclude"], options["requirements"], options["module"])
         except (OSError, ValueError) as problem:
             return source.nothing(path, str(problem))
-        return {**found, "place": path}
+        # What is unpacked for the moment is called by its name on the controller.
+        told = found["requirements_problem"].replace(directory, path)
+        return {**found, "place": path, "requirements_problem": told}

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
+
+DEFAULT = "requirements.txt"
+"""The one file that may be missing, where it is asked for by its path alone, not in a list."""
 
 CONSTRAINT = "--constraint "
 """What stands before a line that comes from a constraints file: it limits a version, but installs nothing."""
@@ -44,6 +48,20 @@ def lines(directory: str, path: str, seen: tuple[str, ...] = ()) -> list[str]:
     return found
 
 
+def files(directory: str, wanted: Any) -> list[str]:
+    """Paths of the requirements files to install from: one path or a list of them, `DEFAULT` only where it exists.
+
+    Raises `FileNotFoundError` for any other that is missing.
+    """
+    paths = [wanted] if isinstance(wanted, str) else list(wanted)
+    if wanted in ("", DEFAULT) and not os.path.isfile(os.path.join(directory, wanted)):
+        return []
+    for path in paths:
+        if not os.path.isfile(os.path.join(directory, path)):
+            raise FileNotFoundError(f"{directory} has no file {path}")
+    return paths
+
+
 def _bare(line: str) -> str:
     return line[len(CONSTRAINT) :] if line.startswith(CONSTRAINT) else line
 
@@ -60,6 +78,16 @@ def pinned_version(wanted: list[str], name: str) -> str | None:
         if match and _normalized(match["name"]) == _normalized(name) and "*" not in match["version"]:
             return match["version"]
     return None
+
+
+def is_hashed(wanted: list[str], name: str) -> bool:
+    """Tell whether a line that installs a distribution pins it, with a hash."""
+    return any("--hash=" in line and pinned_version([line], name) for line in wanted if not line.startswith(CONSTRAINT))
+
+
+def without_hash(wanted: list[str]) -> list[str]:
+    """Lines that install something without saying its hash; options are none of them."""
+    return [line for line in wanted if not line.startswith("-") and not re.search(r"--hash=|#sha[0-9]+=", line)]
 
 
 def _normalized(name: str) -> str:

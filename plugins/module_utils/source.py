@@ -109,14 +109,14 @@ def _file_digest(directory: str, path: str) -> bytes:
     return total.digest()
 
 
-def look(directory: str, exclude: Iterable[str], requirements: str, module: str, marker: str = "") -> dict[str, Any]:
+def look(directory: str, exclude: Iterable[str], requirements: Any, module: str, marker: str = "") -> dict[str, Any]:
     """Tell what a source holds.
 
-    `requirements` is the path of a requirements file inside it, which may be missing. `module` is the dotted name that
+    `requirements` is the path of a requirements file inside it, or a list of them. `module` is the dotted name that
     Gunicorn imports. With a `marker`, the path of a file inside it, only the content of that file makes the digest.
 
-    Returns a dictionary: ``place`` (the directory), ``digest``, ``has_requirements``, ``requirements`` (lines),
-    ``needs_source`` (whether one of them installs from the source itself), ``has_module``, and ``problem`` and
+    Returns a dictionary: ``place`` (the directory), ``digest``, ``requirements_files`` (paths), ``requirements``
+    (lines), ``needs_source`` (whether one of them installs from the source itself), ``has_module``, and ``problem`` and
     ``requirements_problem``, reasons why the source or that file can't be used.
     """
     if not os.path.isdir(directory):
@@ -127,12 +127,12 @@ def look(directory: str, exclude: Iterable[str], requirements: str, module: str,
         found["has_module"] = has_module(directory, module)
     except OSError as problem:
         return nothing(directory, str(problem))
-    found["has_requirements"] = bool(requirements) and os.path.isfile(os.path.join(directory, requirements))
-    if found["has_requirements"]:
-        try:
-            found["requirements"] = requirements_file.lines(directory, requirements)
-        except (OSError, UnicodeDecodeError) as problem:
-            found["requirements_problem"] = str(problem)
+    try:
+        files = requirements_file.files(directory, requirements)
+        found["requirements"] = [line for path in files for line in requirements_file.lines(directory, path)]
+        found["requirements_files"] = files
+    except (OSError, UnicodeDecodeError) as problem:
+        found["requirements_problem"] = str(problem)
     found["needs_source"] = requirements_file.needs_source(found["requirements"])
     return found
 
@@ -142,7 +142,7 @@ def nothing(place: str, problem: str) -> dict[str, Any]:
     return {
         "place": place,
         "digest": "",
-        "has_requirements": False,
+        "requirements_files": [],
         "requirements": [],
         "requirements_problem": "",
         "needs_source": False,

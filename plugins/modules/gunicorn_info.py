@@ -46,8 +46,8 @@ options:
         elements: str
         default: []
       requirements:
-        description: Requirements file inside the directory; it may be missing.
-        type: str
+        description: Path of a requirements file inside the directory, or a list of such paths.
+        type: raw
         default: requirements.txt
       module:
         description: Dotted name of what Gunicorn imports.
@@ -110,7 +110,7 @@ gunicorn:
     source:
       description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
       type: dict
-      sample: {digest: 9d1f0c2b7a66, has_requirements: true, requirements: [Flask==3.1.3], problem: ""}
+      sample: {digest: 9d1f0c2b7a66, requirements: [Flask==3.1.3], problem: ""}
     units:
       description: State of the public socket, of both slots and of the check, as C(systemctl show) tells it.
       type: dict
@@ -545,7 +545,7 @@ def main() -> None:
                 "options": {
                     "path": {"type": "path", "required": True},
                     "exclude": {"type": "list", "elements": "str", "default": []},
-                    "requirements": {"type": "str", "default": "requirements.txt"},
+                    "requirements": {"type": "raw", "default": "requirements.txt"},
                     "module": {"type": "str", "required": True},
                     "marker": {"type": "str", "default": ""},
                 },

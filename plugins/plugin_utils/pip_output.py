@@ -20,6 +20,7 @@ _NOISE = re.compile(
 _SHORTER = (
     (r"\(Retry\(.*?\)\) ", ""),
     (r"<\S+ object at 0x[0-9a-f]+>(: |, )?", ""),
+    (r"HTTPS?ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)", r"\1"),
     (r"\(from versions: .*,(( [^,]+,){4} [^,]+)\)", r"(from versions: …\1)"),
     (r"://[^/@\s]+@", "://***@"),
 )

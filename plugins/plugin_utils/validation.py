@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, settings
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
@@ -53,6 +54,9 @@ OWNED_DIRECTIVES = {
     "WorkingDirectory": "leave it out; it is the directory of the release",
 }
 """Directives of the service unit that the role manages, with what to do instead."""
+
+HASHED_EXTRAS = {"gevent": "gevent", "tornado": "tornado"}
+"""Worker classes to the distribution that they need besides Gunicorn."""
 
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
@@ -140,6 +144,42 @@ def _binds(value: Any) -> Iterator[str]:
 def _strings(value: Any) -> Iterator[str]:
     if not isinstance(value, list) or not all(_is_text(item) and item.strip() for item in value):
         yield "it is not a list of non-empty strings"
+
+
+def _requirements(value: Any) -> Iterator[str]:
+    paths = value if isinstance(value, list) else [value]
+    if not all(_is_text(path) and (path or path is value) for path in paths):
+        yield "it is neither a path nor a list of paths"
+    elif not all(re.fullmatch(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]*", path) for path in paths):
+        yield "it is not a path inside the source"
+
+
+def _index_url(value: Any) -> Iterator[str]:
+    if not _is_text(value):
+        yield "it is not a string"
+    elif value:
+        yield from _index_urls([value])
+
+
+def _index_urls(value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not all(_is_text(url) for url in value):
+        yield "it is not a list of strings"
+        return
+    for number, url in enumerate(value, start=1):
+        try:
+            index.parse(url)
+        except ValueError as problem:
+            yield f"in URL {number}: {problem}" if len(value) > 1 else str(problem)
+
+
+def _debian_packages(value: Any) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield "it is not a list"
+        return
+    for item in value:
+        # A version or an architecture would never be found installed under that name.
+        if not _is_text(item) or not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", item):
+            yield f"{item!r} is not the name of a Debian package"
 
 
 def _networks(value: Any) -> Iterator[str]:
@@ -365,12 +405,33 @@ VARIABLES: dict[str, Variable] = {
         _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\([^\n]*\))?)?", "it is not MODULE:CALLABLE"),
     ),
     "gunicorn_requirements": Variable(
-        "the path of a requirements file inside the source",
+        "the path of a requirements file inside the source, or a list of such paths",
         "gunicorn_requirements: requirements/production.txt",
-        _matching(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]*", "it is not a path inside the source"),
+        _requirements,
     ),
     "gunicorn_packages": Variable(
         "a list of requirement specifiers", 'gunicorn_packages: ["psycopg==3.2.9"]', _strings
+    ),
+    "gunicorn_require_hashes": Variable("true or false", "gunicorn_require_hashes: true", _boolean),
+    "gunicorn_index_url": Variable(
+        "the URL of a package index, or an empty string for PyPI or what pip is configured with on the host",
+        'gunicorn_index_url: "https://USER:PASSWORD@packages.example/simple"',
+        _index_url,
+        may_show=False,
+    ),
+    "gunicorn_extra_index_urls": Variable(
+        "a list of URLs of package indexes",
+        'gunicorn_extra_index_urls: ["https://USER:PASSWORD@packages.example/simple"]',
+        _index_urls,
+        may_show=False,
+    ),
+    "gunicorn_wheelhouse": Variable(
+        "the path of a directory with wheels on the controller, or an empty string for none",
+        'gunicorn_wheelhouse: "{{ playbook_dir }}/../wheels"',
+        _text,
+    ),
+    "gunicorn_system_packages": Variable(
+        "a list of names of Debian packages", "gunicorn_system_packages: [libpq-dev, gcc]", _debian_packages
     ),
     "gunicorn_version": Variable(
         f"a release of Gunicorn from {'.'.join(map(str, OLDEST_GUNICORN))} on, in quotes",
@@ -435,10 +496,11 @@ VARIABLES: dict[str, Variable] = {
 """Every public variable of the role, in the order of its defaults."""
 
 
-def problems(values: Mapping[str, Any], names: Iterable[str] = ()) -> list[str]:
+def problems(values: Mapping[str, Any], names: Iterable[str] = (), wheelhouse: str = "") -> list[str]:
     """Check the role's variables; no problem, no message.
 
-    `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set.
+    `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set,
+    `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -450,6 +512,8 @@ def problems(values: Mapping[str, Any], names: Iterable[str] = ()) -> list[str]:
     found += _misspelt(names)
     if not found and not values["gunicorn_release"]:
         found += _contradictions(values)
+        found += _index_problems(values)
+        found += _wheelhouse_problems(values, wheelhouse)
     return found
 
 
@@ -499,15 +563,74 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         return
     if source["requirements_problem"]:
         yield about("gunicorn_requirements", source["requirements_problem"])
+    else:
+        yield from _hash_problems(values, source["requirements"])
     packaged = "package" in values["gunicorn_source"]
-    path = values["gunicorn_requirements"]
-    if not packaged and not source["has_requirements"] and path not in ("", "requirements.txt"):
-        yield about("gunicorn_requirements", f"{source['place']} has no such file")
     module = values["gunicorn_wsgi_app"].split(":")[0]
     elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"]
     if not elsewhere and not source["has_module"]:
         yield about("gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
-        reason = f"the requirements pin gunicorn=={pinned}; take that line out or set gunicorn_version to it"
+        other_way = "" if _is_true(values["gunicorn_require_hashes"]) else "take that line out or "
+        reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
         yield about("gunicorn_version", reason)
+
+
+def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str]:
+    """With hashes, pip takes nothing without one: Gunicorn has to stand in the file, beside the rest."""
+    name = "gunicorn_require_hashes"
+    how = "write the file with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`"
+    reasons: list[str] = []
+    if not _is_true(values[name]):
+        if any("--hash=" in line for line in wanted):
+            reasons.append("the requirements have hashes, and with one of them pip wants all: set it to true")
+    else:
+        version = values["gunicorn_version"]
+        extra = HASHED_EXTRAS.get(str(values["gunicorn_settings"].get("worker_class")))
+        if not requirements.is_hashed(wanted, "gunicorn"):
+            line = f"gunicorn=={version} --hash=sha256:…"
+            reasons.append(f"the requirements have no line `{line}`: add gunicorn=={version} to them, and {how}")
+        if extra and not requirements.is_hashed(wanted, extra):
+            reasons.append(f"the worker class {extra} needs {extra} with a hash in the requirements: add it, and {how}")
+        if bare := requirements.without_hash(wanted):
+            more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+            reasons.append(f"the requirements have no hash for {bare[0]}{more}: {how}")
+        if values["gunicorn_packages"]:
+            reasons.append("gunicorn_packages have no hashes: move them into the requirements, and leave it empty")
+    yield from (_message(name, VARIABLES[name], values[name], reason) for reason in reasons)
+
+
+def _index_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """What only the URLs of all indexes together show; each of them is known to be well-formed."""
+    name = "gunicorn_extra_index_urls"
+    try:
+        index.netrc(index.parse(url) for url in (values["gunicorn_index_url"], *values[name]) if url)
+    except ValueError as problem:
+        reason = f"{problem}, and pip is given one user and password for each host: use the same, or another host name"
+        yield _message(name, VARIABLES[name], values[name], reason)
+
+
+def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[str]:
+    """Look into the wheelhouse on the controller."""
+    name = "gunicorn_wheelhouse"
+    if not values[name]:
+        return
+    reasons = [
+        f"{other} is set too, and a wheelhouse replaces every index: drop one of the two"
+        for other in ("gunicorn_index_url", "gunicorn_extra_index_urls")
+        if values[other]
+    ]
+    how = "`pip wheel --wheel-dir DIRECTORY gunicorn -r requirements.txt` fills it"
+    if not os.path.isdir(directory):
+        reasons.append(f"{directory} is not a directory on the controller")
+    elif not any(file.endswith(".whl") for file in os.listdir(directory)):
+        reasons.append(f"{directory} holds no wheel; {how}")
+    elif not any(file.startswith("gunicorn-") for file in os.listdir(directory)):
+        reasons.append(f"{directory} holds no wheel of gunicorn; {how}")
+    yield from (_message(name, VARIABLES[name], values[name], reason) for reason in reasons)
+
+
+def _is_true(value: Any) -> bool:
+    """Tell what a boolean means that came as a boolean or as a text, as Ansible's filter ``bool`` does."""
+    return str(value).lower() in ("true", "yes", "1", "on")

@@ -54,12 +54,33 @@ def test_environment_file() -> None:
     assert apply("environment_file", {}) == ""
 
 
+def test_gunicorn_indexes() -> None:
+    assert apply("gunicorn_indexes", ["https://joe:s3cret@a.example/simple", "https://b.example/simple"]) == {
+        "urls": ["https://a.example/simple", "https://b.example/simple"],
+        "netrc": "machine a.example login joe password s3cret\n",
+    }
+    assert apply("gunicorn_indexes", []) == {"urls": [], "netrc": ""}
+
+
+def test_pip_failure() -> None:
+    said = "stdout: Collecting a\n\n:stderr: ERROR: No matching distribution found for a==1\n"
+    asked = (
+        "Could not fetch URL https://b.example/a/: 404 Client Error: Not Found for url: https://b.example - skipping"
+    )
+    assert apply("pip_failure", said, asked) == {
+        "missing": "a",
+        "reason": "pip said:\nERROR: No matching distribution found for a==1\n"
+        "https://b.example/a/: 404 Client Error: Not Found",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("gunicorn_addresses", (["localhost:80"],), r"gunicorn_addresses: got 'localhost:80': .*Example: \["),
         ("python_literal", (object(),), "python_literal: .* has no Python literal"),
         ("environment_file", ({"A-B": "x"},), "environment_file: 'A-B' is not a name"),
+        ("gunicorn_indexes", (["ftp://a.example"],), "gunicorn_indexes: it doesn't begin with https"),
         ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_release' is missing"),
         ("gunicorn_source_problems", ({}, {}), "gunicorn_source_problems: the key 'problem' is missing"),
         ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'restore' is missing"),
@@ -68,6 +89,12 @@ def test_environment_file() -> None:
 def test_errors_name_the_filter(name: str, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         apply(name, *arguments)
+
+
+def test_errors_quote_no_credentials() -> None:
+    with pytest.raises(AnsibleFilterError) as raised:
+        apply("gunicorn_indexes", ["http://joe:s3cret@a.example/simple"])
+    assert "s3cret" not in str(raised.value) + repr(raised.value.__cause__)
 
 
 @pytest.fixture
@@ -87,7 +114,7 @@ def look(directory: Path, **options: Any) -> dict[str, Any]:
 
 def test_source(app: Path) -> None:
     found = look(app)
-    assert (found["has_requirements"], found["requirements"]) == (True, ["flask", "redis"])
+    assert (found["requirements_files"], found["requirements"]) == (["requirements.txt"], ["flask", "redis"])
     assert found["needs_source"] is False
     assert len(found["digest"]) == 12
 
@@ -98,10 +125,17 @@ def test_source_with_other_requirements(app: Path) -> None:
     assert look(app, requirements="base.txt")["needs_source"] is True
 
 
-@pytest.mark.parametrize("requirements", ["", "missing.txt"])
-def test_source_without_requirements(app: Path, requirements: str) -> None:
+def test_source_with_a_list_of_requirements(app: Path) -> None:
+    (app / "more.txt").write_text("celery\n")
+    found = look(app, requirements=["more.txt", "base.txt"])
+    assert (found["requirements_files"], found["requirements"]) == (["more.txt", "base.txt"], ["celery", "flask"])
+
+
+@pytest.mark.parametrize("requirements", ["", [], "requirements.txt"])
+def test_source_without_requirements(app: Path, requirements: str | list[str]) -> None:
+    (app / "requirements.txt").unlink()
     found = look(app, requirements=requirements)
-    assert (found["has_requirements"], found["requirements"]) == (False, [])
+    assert (found["requirements_files"], found["requirements"]) == ([], [])
 
 
 def test_source_with_patterns(app: Path) -> None:
@@ -114,6 +148,7 @@ def test_source_with_patterns(app: Path) -> None:
 def test_source_that_cannot_be_read(app: Path) -> None:
     found = look(app / "nowhere")
     assert (found["digest"], found["problem"]) == ("", f"{app}/nowhere is not a directory on the controller")
+    assert look(app, requirements="missing.txt")["requirements_problem"] == f"{app} has no file missing.txt"
     (app / "requirements.txt").write_bytes(b"\xff")
     found = look(app)
     assert "decode" in found["requirements_problem"]
@@ -130,5 +165,5 @@ def test_source_in_an_archive(app: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_source_that_is_a_package(app: Path) -> None:
     (by_name,) = lookup_loader.get("pyweb.deploy.source").run([""], {}, kind="package")
-    assert (by_name["has_requirements"], by_name["problem"]) == (False, "")
+    assert (by_name["requirements_files"], by_name["problem"]) == ([], "")
     assert look(app / "wsgi.py", kind="package")["digest"] != by_name["digest"]

@@ -54,10 +54,15 @@ def test_the_specification_has_the_defaults(defaults: Data, main_spec: Data) -> 
     assert {name: option["default"] for name, option in main_spec["options"].items()} == defaults
 
 
+MORE_THAN_STRINGS = {"gunicorn_requirements"}
+"""Variables whose default is a string, and which may be something else."""
+
+
 def test_the_specification_leaves_the_checks_to_the_role(defaults: Data, main_spec: Data) -> None:
     for name, option in main_spec["options"].items():
         assert set(option) == {"type", "default", "description"}
-        assert option["type"] == ("str" if isinstance(defaults[name], str) else "raw")
+        string = isinstance(defaults[name], str) and name not in MORE_THAN_STRINGS
+        assert option["type"] == ("str" if string else "raw"), name
 
 
 KINDS = {
@@ -101,6 +106,11 @@ def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) ->
     gate = yaml.safe_load(gunicorn_gate.DOCUMENTATION)["options"]
     assert keys == {*gate["health"]["suboptions"], "watch"}
     assert set(gate["public"]["suboptions"]) == {"host", "port", "path"}
+
+
+def test_what_worker_classes_need_is_the_same_everywhere(internal: Data) -> None:
+    extras = {name: extra.strip("[]") for name, extra in internal["__gunicorn_extras"].items()}
+    assert extras == validation.HASHED_EXTRAS
 
 
 def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:

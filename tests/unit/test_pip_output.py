@@ -75,6 +75,11 @@ def test_what_the_indexes_answered() -> None:
         "https://pypi.org/simple/zzpriv/: 404 Client Error: Not Found",
         "http://127.0.0.1:8765/simple/zzpriv/: 401 Client Error: Unauthorized",
     ]
+    (line,) = pip_output.answers(sample("asked_unreachable"))
+    assert line.startswith(
+        "https://nowhere.invalid/simple/zzprivo/: connection error: NewConnectionError('Failed to est"
+    )
+    assert line.endswith("[Errno -2] Name or service not known')")
     assert pip_output.answers("") == []
 
 

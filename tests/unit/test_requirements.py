@@ -141,3 +141,47 @@ def test_pinned_version(line: str, version: str | None) -> None:
 @pytest.mark.parametrize("spelling", ["my-app==1", "my_app==1", "My.App==1", "my--app==1"])
 def test_names_are_compared_normalized(spelling: str) -> None:
     assert requirements.pinned_version([spelling], "my_app") == "1"
+
+
+@pytest.mark.parametrize(
+    ("line", "hashed"),
+    [
+        ("gunicorn==27.0.1 --hash=sha256:ab", True),
+        ("gunicorn[gevent]==27.0.1 ; python_version > '3.9'     --hash=sha256:ab     --hash=sha256:cd", True),
+        ("gunicorn==27.0.1", False),
+        ("gunicorn>=27.0.1 --hash=sha256:ab", False),
+        ("gunicorn-extra==1 --hash=sha256:ab", False),
+        ("--constraint gunicorn==27.0.1 --hash=sha256:ab", False),
+    ],
+)
+def test_lines_with_a_hash(line: str, hashed: bool) -> None:
+    assert requirements.is_hashed(["flask==3.1.3 --hash=sha256:ab", line], "gunicorn") is hashed
+
+
+def test_lines_without_a_hash() -> None:
+    options = ["--index-url https://a.example/simple", "--constraint redis==7", "-e ."]
+    hashed = ["flask==3.1.3 --hash=sha256:ab", "shop @ https://a.example/a.whl#sha256=ab"]
+    assert requirements.without_hash([*options, *hashed, "redis==7"]) == ["redis==7"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("", []),
+        ([], []),
+        ("requirements.txt", ["requirements.txt"]),
+        ("base.txt", ["base.txt"]),
+        (["base.txt", "requirements.txt"], ["base.txt", "requirements.txt"]),
+    ],
+)
+def test_files(tmp_path: Path, wanted: str | list[str], found: list[str]) -> None:
+    for name in ("requirements.txt", "base.txt"):
+        (tmp_path / name).write_text("")
+    assert requirements.files(str(tmp_path), wanted) == found
+
+
+def test_only_the_default_may_be_missing(tmp_path: Path) -> None:
+    assert requirements.files(str(tmp_path), "requirements.txt") == []
+    for wanted in ("base.txt", ["requirements.txt"]):
+        with pytest.raises(FileNotFoundError, match=r"has no file (base|requirements)\.txt"):
+            requirements.files(str(tmp_path), wanted)

@@ -38,6 +38,12 @@ HOOK = 'def on_starting(server):\n    return "%s {{ braces }} it\'s \\"up\\"" % 
 
 TASKS = """\
 - name: Ask the role
+  vars:
+    installer:
+      specifiers: "{{ __gunicorn_specifiers }}"
+      paths: "{{ __gunicorn_requirements_paths }}"
+      sources: "{{ __gunicorn_pip_sources }}"
+      supplies: "{{ __gunicorn_supplies }}"
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
@@ -54,6 +60,8 @@ TASKS = """\
         outcome:
           desired: "{{ __gunicorn_desired }}"
           plan: "{{ __gunicorn_plan }}"
+          packages: "{{ __gunicorn_packages }}"
+          installer: "{{ {} if gunicorn_release else installer }}"
   rescue:
     - name: Keep what went wrong
       ansible.builtin.set_fact:
@@ -146,11 +154,13 @@ REPOSITORY = "/REPOSITORY"
 
 THERE: Data = {
     "digest": "eeeeeeeeeeee",
-    "has_requirements": True,
+    "requirements_files": ["requirements.txt"],
     "requirements": ["flask==3.1.3"],
     "has_module": True,
 }
 """What gunicorn_info would return for an application that is on the host."""
+
+HASHED = "gunicorn==27.0.1 --hash=sha256:ab\n"
 
 CASES: dict[str, Data] = {
     "plain": {},
@@ -195,6 +205,10 @@ CASES: dict[str, Data] = {
         "gunicorn_firewall_sources": ["198.51.100.7/32", "2001:db8:1::/48"],
     },
     "soft": {"gunicorn_hardening": False},
+    "more_requirements": {"gunicorn_requirements": ["requirements.txt", "more.txt"]},
+    "hashes": {"gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
+    "more_packages": {"gunicorn_packages": ["redis==7.0"]},
+    "wheelhouse": {"gunicorn_wheelhouse": "wheels"},
     "overridden": {"gunicorn_service_options": OVERRIDES},
     "own_user": {"gunicorn_user": "www-data"},
     "git": {"gunicorn_source": {"git": REPOSITORY, "version": "v1"}},
@@ -213,6 +227,19 @@ CASES: dict[str, Data] = {
         "gunicorn_health": {"timeout": "5", "watch": "11"},
     },
 }
+HIDDEN = "s3cret"
+SAME: dict[str, Data] = {
+    "index": {"gunicorn_index_url": f"https://joe:{HIDDEN}@a.example/simple"},
+    "more_indexes": {
+        "gunicorn_extra_index_urls": ["https://a.example/simple", f"http://:{HIDDEN}@127.0.0.1:8080/simple"],
+    },
+    "all_indexes": {
+        "gunicorn_index_url": "https://a.example/simple",
+        "gunicorn_extra_index_urls": ["https://b.example/simple", "https://c.example/simple"],
+    },
+    "system_packages": {"gunicorn_system_packages": ["libpq-dev", "gcc"]},
+}
+"""Cases that install the same generation as `plain`."""
 RECORD: Data = {
     "id": "3fa92c1b0d4e",
     "created": "2026-06-01T00:00:00Z",
@@ -242,6 +269,10 @@ UNUSABLE = {
     "gunicorn_health": 5,
     "gunicorn_settings": [],
     "gunicorn_force": 7,
+    "gunicorn_requirements": 7,
+    "gunicorn_index_url": ["x"],
+    "gunicorn_wheelhouse": "nowhere",
+    "gunicorn_system_packages": 7,
 }
 RETURNS: dict[str, Data] = {
     "previous": {"gunicorn_release": "previous", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
@@ -252,6 +283,8 @@ REFUSED: dict[str, Data] = {
         "gunicorn_name": "Shop",
         "gunicorn_wsgi_app": ["wsgi:app"],
         "gunicorn_packages": "flask",
+        "gunicorn_index_url": ["https://joe:s3cret@a.example/simple"],
+        "gunicorn_extra_index_urls": "https://joe:s3cret@a.example/simple",
         "gunicorn_version": 26,
         "gunicorn_bind": ["localhost:8000"],
         "gunicorn_settings": {"bind": NASTY},
@@ -306,12 +339,16 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
     (directory / "app/wsgi.py").write_text("app = 1\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
+    (directory / "app/more.txt").write_text("redis==7.0\n")
+    (directory / "app/hashed.txt").write_text(HASHED)
     shutil.make_archive(str(directory / "shop-1.2"), "gztar", directory, "app")
     (directory / "shop-1.2-py3-none-any.whl").write_text("a wheel")
     shutil.copytree(directory / "app", directory / "repository")
     identity = ["-c", "user.name=Me", "-c", "user.email=me@example.org"]
     for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "First"], ["tag", "v1"]):
         subprocess.run(["git", *command], cwd=directory / "repository", check=True)
+    (directory / "wheels").mkdir()
+    (directory / "wheels/gunicorn-27.0.1-py3-none-any.whl").write_text("")
     play = {"name": "Ask", "hosts": "all", "gather_facts": False, "roles": ["probe"]}
     (directory / "play.yml").write_text(yaml.safe_dump([play]))
     common = {
@@ -322,7 +359,9 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "gunicorn_source": {"directory": "app"},
         "__gunicorn_observed": {"gunicorn": OBSERVED},
     }
-    hosts = {name: literal({**common, **variables}) for name, variables in {**CASES, **RETURNS, **REFUSED}.items()}
+    hosts = {
+        name: literal({**common, **variables}) for name, variables in {**CASES, **SAME, **RETURNS, **REFUSED}.items()
+    }
     hosts["git"]["gunicorn_source"]["git"] = str(directory / "repository")
     (directory / "inventory.yml").write_text(yaml.dump({"all": {"hosts": hosts}}, Dumper=Dumper, allow_unicode=True))
     done = subprocess.run(
@@ -346,7 +385,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def outcomes(played: Path) -> Data:
     """What came out, by case."""
     found: Data = json.loads((played / "outcomes.json").read_text())
-    assert set(found) == {*CASES, *RETURNS, *REFUSED}
+    assert set(found) == {*CASES, *SAME, *RETURNS, *REFUSED}
     return found
 
 
@@ -971,13 +1010,77 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
-    assert {case for case in CASES if venvs[case] != venvs["plain"]} == {
-        "gevent",
-        "tornado",
-        "tornado_keepalive",
-        "package",
-        "wheel",
-    }
+    others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
+    others |= {"package", "wheel"}
+    assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
+    assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_where_packages_come_from_makes_no_other_generation(outcome: Outcome, case: str) -> None:
+    assert outcome(case)["desired"]["venv"] == outcome("plain")["desired"]["venv"]
+    assert outcome(case)["plan"]["id"] == outcome("plain")["plan"]["id"]
+
+
+def test_no_credentials_in_the_plan(outcomes: Data) -> None:
+    assert HIDDEN not in json.dumps([outcomes[case] for case in SAME])
+
+
+# What pip is asked
+
+
+def release(outcome: Outcome, case: str) -> str:
+    return "/opt/shop/releases/" + str(outcome(case)["desired"]["release"])
+
+
+def test_what_is_installed(outcome: Outcome) -> None:
+    plain, more = outcome("plain")["installer"], outcome("more_packages")["installer"]
+    assert plain["specifiers"] == ["gunicorn==27.0.1"]
+    assert more["specifiers"] == ["gunicorn==27.0.1", "redis==7.0"]
+    assert plain["paths"] == [release(outcome, "plain") + "/requirements.txt"]
+    paths = [release(outcome, "more_requirements") + path for path in ("/requirements.txt", "/more.txt")]
+    assert outcome("more_requirements")["installer"]["paths"] == paths
+
+
+def test_with_hashes_the_requirements_are_all(outcome: Outcome) -> None:
+    found = outcome("hashes")["installer"]
+    assert (found["specifiers"], found["paths"]) == ([], [release(outcome, "hashes") + "/hashed.txt"])
+
+
+ALL_INDEXES = (("--index-url", "a"), ("--extra-index-url", "b"), ("--extra-index-url", "c"))
+
+
+@pytest.mark.parametrize(
+    ("case", "sources", "supplies"),
+    [
+        ("plain", "", []),
+        ("index", "--index-url https://a.example/simple", ["netrc"]),
+        (
+            "more_indexes",
+            "--extra-index-url https://a.example/simple --extra-index-url http://127.0.0.1:8080/simple",
+            ["netrc"],
+        ),
+        (
+            "all_indexes",
+            " ".join(f"{option} https://{host}.example/simple" for option, host in ALL_INDEXES),
+            [],
+        ),
+    ],
+)
+def test_where_it_comes_from(outcome: Outcome, case: str, sources: str, supplies: list[str]) -> None:
+    found = outcome(case)["installer"]
+    assert (found["sources"], found["supplies"]) == (sources.split(), supplies)
+
+
+def test_a_wheelhouse_comes_from_nowhere_else(outcome: Outcome) -> None:
+    found, venv = outcome("wheelhouse")["installer"], outcome("wheelhouse")["desired"]["venv"]
+    assert found["sources"] == ["--no-index", "--find-links", f"/opt/shop/venvs/{venv}.supplies/wheels"]
+    assert found["supplies"] == ["wheels"]
+
+
+def test_debian_packages_for_the_python_packages(outcome: Outcome) -> None:
+    packages = outcome("system_packages")["desired"]["packages"]
+    assert packages == [*outcome("plain")["desired"]["packages"], "libpq-dev", "gcc"]
 
 
 # What is refused

@@ -13,6 +13,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VAR
 
 HIDDEN = "s3cret-value"
 SHA256 = "sha256:" + "0" * 64
+MAY_BE_SECRET = {"gunicorn_environment", "gunicorn_index_url", "gunicorn_extra_index_urls"}
 
 
 @pytest.fixture
@@ -108,8 +109,12 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ("wsgi:create_app(", "MODULE:CALLABLE"),
     ],
     "gunicorn_requirements": [
-        (None, "inside the source"),
-        (["requirements.txt"], "inside the source"),
+        (None, "neither a path nor a list of paths"),
+        (7, "neither a path nor a list of paths"),
+        ([7], "neither a path nor a list of paths"),
+        ([""], "neither a path nor a list of paths"),
+        ({"requirements.txt": 1}, "neither a path nor a list of paths"),
+        (["requirements.txt", "/etc/passwd"], "inside the source"),
         ("/etc/passwd", "inside the source"),
         ("../requirements.txt", "inside the source"),
         ("a/../../b.txt", "inside the source"),
@@ -121,6 +126,33 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ([""], "list of non-empty strings"),
         ([1], "list of non-empty strings"),
         ({"redis": "1"}, "list of non-empty strings"),
+    ],
+    "gunicorn_require_hashes": [("sha256", "neither true nor false"), ("", "neither"), ([], "neither")],
+    "gunicorn_index_url": [
+        (None, "not a string"),
+        ([f"https://joe:{HIDDEN}@packages.example/simple"], "not a string"),
+        (f"joe:{HIDDEN}@packages.example/simple", "doesn't begin with https"),
+        (f"https://joe:{HIDDEN}/@packages.example/simple", "write / as %2F"),
+        (f"http://joe:{HIDDEN}@packages.example/simple", "use https://"),
+    ],
+    "gunicorn_extra_index_urls": [
+        (f"https://joe:{HIDDEN}@packages.example/simple", "not a list of strings"),
+        (None, "not a list"),
+        ([{"url": HIDDEN}], "not a list of strings"),
+        ([""], "doesn't begin with https"),
+        ([f"https://a.example/{HIDDEN}", f"https://joe:{HIDDEN}%5C@b.example/simple"], "in URL 2: its password holds"),
+    ],
+    "gunicorn_wheelhouse": [(None, "not a string"), (["wheels"], "not a string"), (True, "not a string")],
+    "gunicorn_system_packages": [
+        ("gcc", "not a list"),
+        (None, "not a list"),
+        ([1], "1 is not the name"),
+        (["GCC"], "'GCC' is not the name"),
+        (["gcc=4:12.2"], "'gcc=4:12.2' is not the name"),
+        (["gcc:arm64"], "'gcc:arm64' is not the name"),
+        (["gcc", "-y"], "'-y' is not the name"),
+        (["libpq dev"], "'libpq dev' is not the name"),
+        (["/tmp/a.deb"], "is not the name"),
     ],
     "gunicorn_version": [
         (27.0, "not the version"),
@@ -340,7 +372,7 @@ def test_bad_values(values: dict[str, Any], name: str, bad: Any, reason: str) ->
         assert message.startswith(f"{name}: ")
         assert f"It accepts {VARIABLES[name].accepts}. " in message
         assert message.endswith(f"Example: {VARIABLES[name].example}")
-        if HIDDEN in repr(bad) or name == "gunicorn_environment":
+        if HIDDEN in repr(bad) or name in MAY_BE_SECRET:
             assert HIDDEN not in message
         else:
             assert f"got {bad!r}: " in message
@@ -369,6 +401,13 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_wsgi_app", "shop.main:create_app('it', n=1)"),
     ("gunicorn_requirements", ""),
     ("gunicorn_requirements", "requirements/..production.txt"),
+    ("gunicorn_requirements", []),
+    ("gunicorn_requirements", ["base.txt", "requirements/production.txt"]),
+    ("gunicorn_require_hashes", "no"),
+    ("gunicorn_index_url", "http://packages.example/simple"),
+    ("gunicorn_index_url", "https://joe:s3cret@packages.example/simple"),
+    ("gunicorn_extra_index_urls", ["https://joe:s3cret@a.example/simple", "https://jane:s3cret@b.example/simple"]),
+    ("gunicorn_system_packages", ["libpq-dev", "g++", "libstdc++-12-dev", "python3.11-dev"]),
     ("gunicorn_version", "27.0.1"),
     ("gunicorn_version", "27.0.2"),
     ("gunicorn_version", "27.1rc1"),
@@ -588,7 +627,7 @@ def test_the_default_requirements_may_be_missing(values: dict[str, Any], app: Pa
 
 def test_other_requirements_must_be_there(values: dict[str, Any], app: Path) -> None:
     values["gunicorn_requirements"] = "requirements/production.txt"
-    assert f"{app} has no such file" in only(in_source(values, app), "gunicorn_requirements")
+    assert f"{app} has no file requirements/production.txt" in only(in_source(values, app), "gunicorn_requirements")
 
 
 def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> None:
@@ -640,3 +679,128 @@ def test_two_problems_of_the_source(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").write_text("gunicorn==26.0.0\n")
     found = in_source({**values, "gunicorn_wsgi_app": "asgi:app"}, app)
     assert [message.split(":")[0] for message in found] == ["gunicorn_wsgi_app", "gunicorn_version"]
+
+
+HASH = " --hash=sha256:ab"
+
+
+def hashed(values: dict[str, Any], app: Path, *lines: str) -> list[str]:
+    """Problems with hashes required and these lines in the requirements."""
+    (app / "requirements.txt").write_text("\n".join(lines) + "\n")
+    return in_source({**values, "gunicorn_require_hashes": True}, app)
+
+
+GOOD_LINES = (
+    f"gunicorn==27.0.1{HASH}{HASH}",
+    f"flask==3.1.3 \\\n   {HASH}",
+    "shop @ https://a.example/a.whl#sha256=ab",
+)
+
+
+def test_requirements_with_hashes(values: dict[str, Any], app: Path) -> None:
+    assert hashed(values, app, *GOOD_LINES) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ((f"flask==3.1.3{HASH}",), "have no line `gunicorn==27.0.1 --hash=sha256:…`"),
+        (("gunicorn==27.0.1", "-c most.txt"), "have no line `gunicorn==27.0.1 --hash=sha256:…`"),
+        ((f"gunicorn>=27.0.1{HASH}",), "have no line `gunicorn==27.0.1 --hash=sha256:…`"),
+        ((*GOOD_LINES, "redis==7.0", "celery==5.5"), "have no hash for redis==7.0 and 1 more"),
+    ],
+)
+def test_requirements_that_lack_a_hash(values: dict[str, Any], app: Path, lines: tuple[str, ...], reason: str) -> None:
+    (app / "most.txt").write_text(GOOD_LINES[0])
+    message = hashed(values, app, *lines)[0]
+    assert reason in message
+    assert "--generate-hashes" in message
+    assert message.startswith("gunicorn_require_hashes: got True: ")
+
+
+def test_hashes_for_what_a_worker_class_needs(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_settings"] = {"worker_class": "gevent"}
+    message = only(hashed(values, app, *GOOD_LINES), "gunicorn_require_hashes")
+    assert "the worker class gevent needs gevent with a hash" in message
+    assert hashed(values, app, *GOOD_LINES, f"gevent==25.9.1{HASH}") == []
+
+
+def test_packages_have_no_hashes(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_packages"] = ["redis==7.0"]
+    assert "move them into the requirements" in only(hashed(values, app, *GOOD_LINES), "gunicorn_require_hashes")
+
+
+def test_hashes_that_nobody_asked_for(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").write_text("\n".join(GOOD_LINES))
+    message = only(in_source(values, app), "gunicorn_require_hashes")
+    assert "the requirements have hashes, and with one of them pip wants all: set it to true" in message
+
+
+def test_another_gunicorn_with_a_hash(values: dict[str, Any], app: Path) -> None:
+    (message,) = hashed(values, app, f"gunicorn==28.0.0{HASH}")
+    assert "the requirements pin gunicorn==28.0.0; set gunicorn_version to it." in message
+
+
+def test_a_list_of_requirements(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_requirements"] = ["requirements.txt", "more.txt"]
+    assert f"{app} has no file more.txt" in only(in_source(values, app), "gunicorn_requirements")
+    (app / "more.txt").write_text("gunicorn==26.0.0\n")
+    assert "the requirements pin gunicorn==26.0.0" in only(in_source(values, app), "gunicorn_version")
+    (app / "requirements.txt").unlink()
+    (app / "more.txt").write_text("redis\n")
+    assert "has no file requirements.txt" in only(in_source(values, app), "gunicorn_requirements")
+
+
+def test_two_logins_for_one_host(values: dict[str, Any]) -> None:
+    values["gunicorn_index_url"] = f"https://joe:{HIDDEN}@a.example/simple"
+    values["gunicorn_extra_index_urls"] = [f"https://jane:{HIDDEN}@a.example/more"]
+    (message,) = problems(values)
+    assert message.startswith("gunicorn_extra_index_urls: two indexes on a.example have different credentials")
+    assert HIDDEN not in message
+
+
+@pytest.fixture
+def wheelhouse(values: dict[str, Any], tmp_path: Path) -> Path:
+    values["gunicorn_wheelhouse"] = "wheels"
+    path = tmp_path / "wheels"
+    path.mkdir()
+    (path / "gunicorn-27.0.1-py3-none-any.whl").write_text("")
+    return path
+
+
+def test_a_wheelhouse(values: dict[str, Any], wheelhouse: Path) -> None:
+    assert problems(values, wheelhouse=str(wheelhouse)) == []
+
+
+def test_a_wheelhouse_that_is_not_there(values: dict[str, Any], wheelhouse: Path) -> None:
+    found = problems(values, wheelhouse=str(wheelhouse / "nowhere"))
+    assert f"{wheelhouse}/nowhere is not a directory on the controller" in only(found, "gunicorn_wheelhouse")
+
+
+def test_a_wheelhouse_without_wheels(values: dict[str, Any], wheelhouse: Path) -> None:
+    (wheelhouse / "gunicorn-27.0.1-py3-none-any.whl").rename(wheelhouse / "README.md")
+    message = only(problems(values, wheelhouse=str(wheelhouse)), "gunicorn_wheelhouse")
+    assert f"{wheelhouse} holds no wheel; `pip wheel" in message
+
+
+def test_a_wheelhouse_without_gunicorn(values: dict[str, Any], wheelhouse: Path) -> None:
+    (wheelhouse / "gunicorn-27.0.1-py3-none-any.whl").rename(wheelhouse / "flask-3.1.3-py3-none-any.whl")
+    message = only(problems(values, wheelhouse=str(wheelhouse)), "gunicorn_wheelhouse")
+    assert f"{wheelhouse} holds no wheel of gunicorn; `pip wheel" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gunicorn_index_url", f"https://joe:{HIDDEN}@a.example/simple"),
+        ("gunicorn_extra_index_urls", ["https://a.example/simple"]),
+    ],
+)
+def test_a_wheelhouse_and_an_index(values: dict[str, Any], wheelhouse: Path, name: str, value: Any) -> None:
+    message = only(problems({**values, name: value}, wheelhouse=str(wheelhouse)), "gunicorn_wheelhouse")
+    assert f"{name} is set too, and a wheelhouse replaces every index: drop one of the two" in message
+    assert HIDDEN not in message
+
+
+def test_going_back_needs_no_wheelhouse(values: dict[str, Any], wheelhouse: Path) -> None:
+    assert problems({**values, "gunicorn_release": "previous"}, wheelhouse=str(wheelhouse / "nowhere")) == []

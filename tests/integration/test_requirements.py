@@ -1,0 +1,377 @@
+"""Where Python packages come from: an index with a password, a wheelhouse without a network, files with hashes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Play, fresh_server
+
+from .conftest import Controller, Server
+
+Variables = dict[str, Any]
+
+REMOTE = Path(__file__).parent / "remote"
+PLUGINS = Path(__file__).parent / "callback_plugins"
+GUNICORN = yaml.safe_load((ROOT / "roles/gunicorn/defaults/main.yml").read_text())["gunicorn_version"]
+USER, WORD = "deploy@example", "Zq7/hunter2#x@y%z"
+"""What the index wants; a URL holds neither as it is."""
+BASIC = base64.b64encode(f"{USER}:{WORD}".encode()).decode()
+TELLTALES = (WORD, quote(WORD, safe=""), quote(WORD), BASIC, "hunter2")
+HOST = "localhost:8443"
+
+CODE = """\
+import greeting
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [greeting.TEXT.encode()]
+"""
+PLAYBOOK = """
+- hosts: gunicorn
+  gather_facts: false
+  become: true
+  environment: {PIP_CERT: /srv/index/cert.pem, PIP_RETRIES: "0"}
+  roles: [pyweb.deploy.gunicorn]
+"""
+
+
+def make_wheel(directory: Path, version: str) -> Path:
+    """Write a wheel of the package `greeting`."""
+    files = {
+        "greeting.py": f'TEXT = "greeting {version}"\n',
+        f"greeting-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: greeting\nVersion: {version}\n",
+        f"greeting-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    path = directory / f"greeting-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+        wheel.writestr(f"greeting-{version}.dist-info/RECORD", "".join(f"{name},,\n" for name in files))
+    return path
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory with wheels of Gunicorn and of greeting 1.0."""
+    directory = tmp_path_factory.mktemp("wheels")
+    download = ["download", "--quiet", "--no-deps", "--only-binary=:all:", f"gunicorn=={GUNICORN}", "--dest"]
+    subprocess.run([sys.executable, "-m", "pip", *download, str(directory)], check=True)
+    make_wheel(directory, "1.0")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Controller:
+    """Run plays with pip's environment for the private index."""
+    directory = tmp_path_factory.mktemp("requirements")
+    (directory / "play.yml").write_text(PLAYBOOK)
+    return Controller(directory, SSH_CONFIG)
+
+
+class Index:
+    """The private index on the server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def start(self, wheels: Path) -> None:
+        """Start it with these wheels."""
+        self.server.run("mkdir -p /srv/index/simple")
+        self.put(REMOTE / "private_index.py", "/srv/index/")
+        self.put(REMOTE / "sampler.py", "/srv/index/")
+        self.server.run(
+            "cd /srv/index && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem"
+            " -subj /CN=index -addext subjectAltName=DNS:localhost 2>&1"
+        )
+        for wheel in wheels.iterdir():
+            self.add(wheel)
+        digest = hashlib.sha256(f"Basic {BASIC}".encode()).hexdigest()
+        program = "/usr/bin/python3 /srv/index/private_index.py /srv/index"
+        self.server.run(f"systemd-run --quiet --unit=private-index {program} {digest}")
+
+    def add(self, wheel: Path) -> None:
+        """Offer one more wheel."""
+        directory = f"/srv/index/simple/{wheel.name.split('-')[0]}/"
+        self.server.run(f"mkdir -p {directory}")
+        self.put(wheel, directory)
+
+    def put(self, path: Path, directory: str) -> None:
+        """Copy a file to the server."""
+        subprocess.run(["docker", "cp", "--quiet", str(path), f"pyweb-{self.server.name}:{directory}"], check=True)
+
+    def requests(self) -> int:
+        """How often it was asked since it started."""
+        return self.server.run("journalctl --unit=private-index --output=cat").count('"GET /')
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give a server of this module's own, since a network is cut on it."""
+    yield from fresh_server("it-requirements", RELEASES[-1])
+
+
+@pytest.fixture(scope="module")
+def index(server: Server, wheels: Path) -> Index:
+    """Give the private index."""
+    found = Index(server)
+    found.start(wheels)
+    return found
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Path:
+    """Give an application that imports the private package."""
+    directory = tmp_path / "application"
+    directory.mkdir()
+    (directory / "wsgi.py").write_text(CODE)
+    (directory / "requirements.txt").write_text("greeting\n")
+    return directory
+
+
+@pytest.fixture
+def variables(application: Path) -> Variables:
+    """Give what a user sets, with the index as the only one."""
+    return {
+        "gunicorn_name": "hello",
+        "gunicorn_source": {"directory": str(application)},
+        "gunicorn_health": {"watch": 0},
+        "gunicorn_index_url": url(),
+    }
+
+
+def url(word: str = WORD) -> str:
+    """Address of the index, with user and password."""
+    return f"https://{quote(USER, safe='')}:{quote(word, safe='')}@{HOST}/simple"
+
+
+def play(controller: Controller, server: Server, variables: Variables, *arguments: str, **options: Any) -> Play:
+    """Run the playbook; whatever comes of it, nobody reads the password."""
+    found = controller.play(server, variables, *arguments, playbook=str(controller.directory / "play.yml"), **options)
+    for telltale in TELLTALES:
+        assert telltale not in found.output
+    return found
+
+
+@pytest.fixture
+def site(controller: Controller, server: Server, index: Index, variables: Variables) -> Server:
+    """Give the server with the application, whose packages came from the index."""
+    assert index.server is server
+    found = play(controller, server, variables)
+    assert found, found.output
+    return server
+
+
+def leaks(server: Server) -> str:
+    """Files and log entries on the server that hold the password."""
+    patterns = " ".join(f"-e '{telltale}'" for telltale in TELLTALES)
+    places = "/opt /etc /root /home /tmp /var /run /srv /usr/local"
+    files = server.run(f"grep --recursive --files-with-matches --fixed-strings {patterns} {places} 2>/dev/null; true")
+    return files + server.run(f"journalctl --output=cat | grep --fixed-strings {patterns}; true")
+
+
+def test_check_mode_on_a_fresh_server(controller: Controller, index: Index, variables: Variables) -> None:
+    before = index.server.state()
+    found = play(controller, index.server, variables, "--check", "--diff", "-vvv")
+    assert found, found.output
+    assert index.server.state() == before
+    assert index.requests() == 0
+
+
+def test_the_password_of_an_index_is_seen_nowhere(controller: Controller, index: Index, variables: Variables) -> None:
+    server = index.server
+    server.run("systemd-run --quiet --unit=sampler /usr/bin/python3 /srv/index/sampler.py /run/samples")
+    found = play(controller, server, variables, "-vvvvv", "--diff")
+    server.run("systemctl stop sampler")
+    assert found, found.output
+    assert server.get() == "greeting 1.0"
+
+    samples = server.run("cat /run/samples")
+    assert f"pip install --disable-pip-version-check --no-input --index-url https://{HOST}/simple" in samples.replace(
+        "pip3", "pip"
+    )
+    assert re.search(r"^environ .*NETRC=/opt/hello/venvs/\w+\.supplies/netrc ", samples, re.MULTILINE)
+    assert set(re.findall(r"^netrc .*$", samples, re.MULTILINE)) == {"netrc 600 0 700 0"}, "root's alone"
+    for telltale in TELLTALES:
+        assert telltale not in samples
+    assert leaks(server) == ""
+    assert server.run("ls /opt/hello/venvs | grep supplies; true") == ""
+
+
+def test_another_password_and_another_index_install_nothing(
+    controller: Controller, site: Server, variables: Variables, index: Index
+) -> None:
+    asked = index.requests()
+    for change in ({"gunicorn_index_url": url("another")}, {"gunicorn_index_url": "https://other.example/simple"}):
+        found = play(controller, site, {**variables, **change}, "-vvv")
+        assert found, found.output
+        assert found.changed == 0, found.output
+        assert len(re.findall(r"SSH: EXEC", found.output)) <= 2, found.output
+    assert index.requests() == asked
+
+
+def test_check_mode_with_packages_to_come(
+    controller: Controller, site: Server, variables: Variables, wheels: Path
+) -> None:
+    before = site.state()
+    wheelhouse = {"gunicorn_index_url": "", "gunicorn_wheelhouse": str(wheels)}
+    for change in ({"gunicorn_packages": ["greeting<9"]}, wheelhouse):
+        found = play(controller, site, {**variables, **change}, "--check", "--diff")
+        assert found, found.output
+        assert "Install Gunicorn and the requirements" in found.output
+        assert found.changed > 0
+        assert site.state() == before
+
+
+def test_the_same_inputs_pull_no_new_version(
+    controller: Controller, site: Server, variables: Variables, application: Path, index: Index, tmp_path: Path
+) -> None:
+    index.add(make_wheel(tmp_path, "2.0"))
+    venv = site.run("readlink /opt/hello/current/venv")
+    (application / "wsgi.py").write_text(CODE + "\n# another line\n")
+    found = play(controller, site, variables)
+    assert found, found.output
+    assert "Ship the code" in found.output
+    assert "Install Gunicorn and the requirements" not in found.output, "a change of the code builds no venv"
+    forced = play(controller, site, {**variables, "gunicorn_force": True})
+    assert forced, forced.output
+    assert "Install Gunicorn and the requirements" in forced.output
+    assert forced.changed == 0, forced.output
+    assert site.run("readlink /opt/hello/current/venv") == venv
+    assert site.get() == "greeting 1.0"
+
+    found = play(controller, site, {**variables, "gunicorn_packages": ["greeting==2.0"]})
+    assert found, found.output
+    assert "Ship the code" not in found.output, "a change of the packages copies no code"
+    assert site.get() == "greeting 2.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (
+            {"gunicorn_packages": ["greeting==9.9"]},
+            ["gunicorn==", "greeting==9.9", "No matching distribution found for greeting==9.9"],
+        ),
+        (
+            {"gunicorn_packages": ["greeting==1.0"], "gunicorn_index_url": url("another")},
+            [f"https://{HOST}/simple/gunicorn/: 401 Client Error", "an index wants a user and a password"],
+        ),
+        (
+            {"gunicorn_packages": ["greeting==1.0"], "gunicorn_index_url": "https://127.0.0.1:9/simple"},
+            ["from https://127.0.0.1:9/simple", "Connection refused", "The server doesn't reach the index"],
+        ),
+    ],
+    ids=["no such version", "wrong password", "unreachable"],
+)
+def test_what_can_not_be_installed_is_named(
+    controller: Controller, site: Server, variables: Variables, change: Variables, messages: list[str]
+) -> None:
+    body = site.get()
+    found = play(controller, site, {**variables, **change})
+    assert not found
+    told = found.output[found.output.rindex("gunicorn_requirements, gunicorn_packages, gunicorn_version") :]
+    for message in [*messages, "gunicorn_index_url", "Nothing that runs was touched", "Example: "]:
+        assert message in told, told
+    assert leaks(site) == ""
+    assert site.get() == body
+    assert site.run("ls /opt/hello/venvs | grep supplies; true") == ""
+
+
+def test_what_a_cut_off_run_leaves_of_the_password_is_removed(
+    controller: Controller, site: Server, variables: Variables
+) -> None:
+    killer = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "killer"}
+    killer["KILL_AT"] = "venv | Install Gunicorn and the requirements"
+    cut = play(controller, site, {**variables, "gunicorn_packages": ["greeting>=1"]}, environment=killer)
+    assert cut.rc == -9, cut.output
+    left = site.run("find /opt/hello -name netrc -printf '%m %u '; stat --format '%a %U' /opt/hello/venvs/*.supplies")
+    assert left == "600 root 700 root"
+    found = play(controller, site, variables)
+    assert found, found.output
+    assert leaks(site) == ""
+    assert play(controller, site, variables).changed == 0
+
+
+def hashed(wheels: Path) -> str:
+    """Lines of a requirements file with the hashes of these wheels."""
+    return "".join(
+        f"{'=='.join(path.name.split('-')[:2])} \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+        for path in sorted(wheels.iterdir())
+    )
+
+
+@pytest.fixture
+def offline(site: Server) -> Iterator[Server]:
+    """Give the server with the site, and without a route out of its network."""
+    site.run("ip route save default >/run/route; ip route del default")
+    connect = "import socket; socket.create_connection(('192.0.2.1', 443))"
+    assert "unreachable" in site.run(f'python3 -c "{connect}" 2>&1', check=False)
+    yield site
+    site.run("ip route restore </run/route")
+
+
+def test_a_wheelhouse_needs_no_network(
+    controller: Controller, offline: Server, variables: Variables, application: Path, wheels: Path, index: Index
+) -> None:
+    asked = index.requests()
+    wheelhouse = {**variables, "gunicorn_index_url": "", "gunicorn_wheelhouse": str(wheels)}
+    found = play(controller, offline, wheelhouse)
+    assert found, found.output
+    assert offline.get() == "greeting 1.0"
+    assert offline.run("ls /opt/hello/venvs | grep supplies; true") == ""
+    assert play(controller, offline, {**wheelhouse, "gunicorn_force": True}).changed == 0
+
+    (application / "requirements.txt").write_text(hashed(wheels))
+    with_hashes = {**wheelhouse, "gunicorn_require_hashes": True}
+    found = play(controller, offline, with_hashes)
+    assert found, found.output
+    assert "Install Gunicorn and the requirements" in found.output
+    assert offline.get() == "greeting 1.0"
+    assert play(controller, offline, with_hashes).changed == 0
+
+    assert index.requests() == asked
+
+    right = hashlib.sha256((wheels / "greeting-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    (application / "requirements.txt").write_text(hashed(wheels).replace(right, "0" * 64))
+    found = play(controller, offline, with_hashes)
+    assert not found
+    assert "gunicorn_require_hashes: the requirements need the right hash" in found.output
+    assert f"Got        {right}" in found.output
+    assert offline.get() == "greeting 1.0"
+    assert offline.run("ls /opt/hello/venvs | grep supplies; true") == ""
+
+
+def test_another_wheel_in_the_wheelhouse_is_another_venv(
+    controller: Controller, offline: Server, variables: Variables, wheels: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for wheel in wheels.glob("gunicorn-*"):
+        (more / wheel.name).hardlink_to(wheel)
+    make_wheel(more, "3.0")
+    found = play(controller, offline, {**variables, "gunicorn_index_url": "", "gunicorn_wheelhouse": str(more)})
+    assert found, found.output
+    assert "Ship the code" not in found.output
+    assert offline.get() == "greeting 3.0"
+
+
+def test_debian_packages_come_first(controller: Controller, server: Server, index: Index, variables: Variables) -> None:
+    assert index.server is server
+    assert server.run("dpkg-query --show --showformat '${db:Status-Status}' tree", check=False) != "installed"
+    found = play(controller, server, {**variables, "gunicorn_system_packages": ["tree"]})
+    assert found, found.output
+    assert "Debian packages to install: tree" in found.output
+    assert server.run("dpkg-query --show --showformat '${db:Status-Status}' tree") == "installed"
+    assert play(controller, server, {**variables, "gunicorn_system_packages": ["tree"]}).changed == 0
