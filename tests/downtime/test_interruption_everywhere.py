@@ -164,7 +164,7 @@ def test_a_disk_that_is_full(make_site: Callable[..., Site]) -> None:
     old, site.mark = site.mark, "roomy"
     done = site.measure("disk full", site.deploy, accept={old}, group="broken")
     assert not done.play
-    left = re.search(rf"Space left on the disk of {place}: (\S+)", done.output)
+    left = re.search(rf"Space left on the disk of {place}: (\S+?)\.\s", done.output)
     assert left, done.output
     assert left[1][-1] in "0KM", f"{left[1]}: the message shows what is short"
     done.only_the_old_one_answered()
