@@ -26,6 +26,12 @@ options:
     description: Absolute path that O(_input.gunicorn_wheelhouse) means.
     type: str
     default: ''
+  earlier:
+    description:
+      - Applications that the run has deployed to the host already, name to variables. No two may have one name or one
+        address.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -48,10 +54,15 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import problems
 
 
-def gunicorn_problems(values: Mapping[str, Any], names: Iterable[str] = (), wheelhouse: str = "") -> list[str]:
+def gunicorn_problems(
+    values: Mapping[str, Any],
+    names: Iterable[str] = (),
+    wheelhouse: str = "",
+    earlier: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[str]:
     """List what is wrong with the variables; see `problems`."""
     try:
-        return problems(values, names, wheelhouse)
+        return problems(values, names, wheelhouse, earlier)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
 

@@ -72,6 +72,17 @@ REMOVED_WORKERS = {
 }
 """Worker classes that Gunicorn once had, with what to use."""
 
+EXTRAS = {
+    "gevent": "gevent",
+    "tornado": "tornado",
+    "http2": "h2",
+    "fast": "gunicorn_h1c",
+    "setproctitle": "setproctitle",
+}
+"""Gunicorn's extras that settings may need, each with the distribution that it stands for."""
+
+_UVICORN_WORKER = "uvicorn-worker"
+
 _TAKEN = ("functools", "globals", "math", "os")
 """Names that the configuration file itself needs."""
 
@@ -91,6 +102,33 @@ def problems(settings: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{key}: {problem}"
     for check in (_worker_class, _numbers, _protocols, _raw_env):
         yield from check(settings)
+
+
+def extras(settings: Mapping[Any, Any]) -> list[str]:
+    """Name Gunicorn's extras, of `EXTRAS`, without which the settings would fail or do nothing."""
+    worker = str(settings.get("worker_class", "gthread"))
+    needed = {
+        "gevent": bool(re.match(r"(egg:gunicorn#)?gevent", worker) or "ggevent" in worker),
+        "tornado": bool(re.match(r"(egg:gunicorn#)?tornado", worker) or "gtornado" in worker),
+        "http2": "h2" in str(settings.get("http_protocols")).lower(),
+        "fast": settings.get("http_parser") == "fast",
+        "setproctitle": bool(settings.get("proc_name")),
+    }
+    return [name for name in EXTRAS if needed[name]]
+
+
+def specifiers(settings: Mapping[Any, Any], version: str) -> list[str]:
+    """Give what pip has to install for Gunicorn of that version with these settings."""
+    names = ",".join(extras(settings))
+    uvicorn = str(settings.get("worker_class")).startswith("uvicorn_worker.")
+    return [f"gunicorn[{names}]=={version}" if names else f"gunicorn=={version}"] + [_UVICORN_WORKER] * uvicorn
+
+
+def distributions(settings: Mapping[Any, Any]) -> list[str]:
+    """Name the distributions that the settings need besides Gunicorn."""
+    return [EXTRAS[name] for name in extras(settings)] + [
+        name for name in specifiers(settings, "0") if name == _UVICORN_WORKER
+    ]
 
 
 def _is_name(name: str) -> bool:

@@ -55,9 +55,6 @@ OWNED_DIRECTIVES = {
 }
 """Directives of the service unit that the role manages, with what to do instead."""
 
-HASHED_EXTRAS = {"gevent": "gevent", "tornado": "tornado"}
-"""Worker classes to the distribution that they need besides Gunicorn."""
-
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
 RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases")
@@ -496,11 +493,18 @@ VARIABLES: dict[str, Variable] = {
 """Every public variable of the role, in the order of its defaults."""
 
 
-def problems(values: Mapping[str, Any], names: Iterable[str] = (), wheelhouse: str = "") -> list[str]:
+def problems(
+    values: Mapping[str, Any],
+    names: Iterable[str] = (),
+    wheelhouse: str = "",
+    earlier: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[str]:
     """Check the role's variables; no problem, no message.
 
     `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set,
-    `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means.
+    `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
+    that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
+    ``gunicorn_wsgi_app`` and ``gunicorn_bind``.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -514,6 +518,7 @@ def problems(values: Mapping[str, Any], names: Iterable[str] = (), wheelhouse: s
         found += _contradictions(values)
         found += _index_problems(values)
         found += _wheelhouse_problems(values, wheelhouse)
+        found += _clashes(values, earlier or {})
     return found
 
 
@@ -531,6 +536,24 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
         yield _message("gunicorn_settings", VARIABLES["gunicorn_settings"], values["gunicorn_settings"], reason)
+
+
+def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Compare an application with those that the same run has deployed to the host: one would replace the other."""
+
+    def about(name: str, reason: str) -> str:
+        return _message(name, VARIABLES[name], values[name], reason)
+
+    for other, found in earlier.items():
+        if other == values["gunicorn_name"]:
+            if any(found[name] != values[name] for name in ("gunicorn_source", "gunicorn_wsgi_app")):
+                yield about("gunicorn_name", "another application of this run has that name; it would be replaced")
+            continue
+        held = [bind.parse(str(text)) for text in found["gunicorn_bind"]]
+        for address in map(bind.parse, map(str, values["gunicorn_bind"])):
+            same = [item for item in held if (item.port, item.path) == (address.port, address.path)]
+            if any(bind.overlap(item.host, address.host) for item in same):
+                yield about("gunicorn_bind", f"{other!r}, another application of this run, listens on {address.text!r}")
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:
@@ -587,12 +610,14 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str
             reasons.append("the requirements have hashes, and with one of them pip wants all: set it to true")
     else:
         version = values["gunicorn_version"]
-        extra = HASHED_EXTRAS.get(str(values["gunicorn_settings"].get("worker_class")))
         if not requirements.is_hashed(wanted, "gunicorn"):
             line = f"gunicorn=={version} --hash=sha256:…"
             reasons.append(f"the requirements have no line `{line}`: add gunicorn=={version} to them, and {how}")
-        if extra and not requirements.is_hashed(wanted, extra):
-            reasons.append(f"the worker class {extra} needs {extra} with a hash in the requirements: add it, and {how}")
+        reasons += [
+            f"gunicorn_settings need {extra} with a hash in the requirements: add it, and {how}"
+            for extra in settings.distributions(values["gunicorn_settings"])
+            if not requirements.is_hashed(wanted, extra)
+        ]
         if bare := requirements.without_hash(wanted):
             more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
             reasons.append(f"the requirements have no hash for {bare[0]}{more}: {how}")

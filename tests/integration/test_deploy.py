@@ -168,3 +168,8 @@ def test_two_applications_in_one_play(
     again = controller.play(site, variables, playbook=str(playbook))
     assert again, again.output
     assert again.changed == 0, again.output
+
+    playbook.write_text(playbook.read_text().replace("8010", "8000"))
+    clash = controller.play(site, variables, "--check", playbook=str(playbook))
+    assert not clash
+    assert "'hello', another application of this run, listens on '0.0.0.0:8000'" in " ".join(clash.output.split())

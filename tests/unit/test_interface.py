@@ -108,11 +108,6 @@ def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) ->
     assert set(gate["public"]["suboptions"]) == {"host", "port", "path"}
 
 
-def test_what_worker_classes_need_is_the_same_everywhere(internal: Data) -> None:
-    extras = {name: extra.strip("[]") for name, extra in internal["__gunicorn_extras"].items()}
-    assert extras == validation.HASHED_EXTRAS
-
-
 def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:
     text = (role / "vars/main.yml").read_text()
     returned = text[text.index("__gunicorn_return:") : text.index("__gunicorn_deploy:")]

@@ -1011,7 +1011,7 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
     others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
-    others |= {"package", "wheel"}
+    others |= {"package", "wheel", "nasty"}
     assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
     assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
 

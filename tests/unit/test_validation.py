@@ -721,7 +721,7 @@ def test_requirements_that_lack_a_hash(values: dict[str, Any], app: Path, lines:
 def test_hashes_for_what_a_worker_class_needs(values: dict[str, Any], app: Path) -> None:
     values["gunicorn_settings"] = {"worker_class": "gevent"}
     message = only(hashed(values, app, *GOOD_LINES), "gunicorn_require_hashes")
-    assert "the worker class gevent needs gevent with a hash" in message
+    assert "gunicorn_settings need gevent with a hash" in message
     assert hashed(values, app, *GOOD_LINES, f"gevent==25.9.1{HASH}") == []
 
 
@@ -804,3 +804,40 @@ def test_a_wheelhouse_and_an_index(values: dict[str, Any], wheelhouse: Path, nam
 
 def test_going_back_needs_no_wheelhouse(values: dict[str, Any], wheelhouse: Path) -> None:
     assert problems({**values, "gunicorn_release": "previous"}, wheelhouse=str(wheelhouse / "nowhere")) == []
+
+
+# Several applications in one run
+
+
+def test_the_same_application_may_come_again(values: dict[str, Any]) -> None:
+    assert problems(values, earlier={"app": values}) == []
+    assert problems({**values, "gunicorn_settings": {"workers": 2}}, earlier={"app": values}) == []
+
+
+@pytest.mark.parametrize("change", [{"gunicorn_source": {"directory": "/srv/blog"}}, {"gunicorn_wsgi_app": "blog:app"}])
+def test_two_applications_with_one_name(values: dict[str, Any], change: dict[str, Any]) -> None:
+    message = only(problems({**values, **change}, earlier={"app": values}), "gunicorn_name")
+    assert "another application of this run has that name" in message
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "clash"),
+    [
+        (["0.0.0.0:8000"], ["127.0.0.1:8000"], True),
+        (["127.0.0.1:8000"], ["192.0.2.5:8000"], False),
+        (["0.0.0.0:8000"], ["0.0.0.0:8001"], False),
+        (["[::]:8000"], ["0.0.0.0:8000"], False),
+        (["unix:/run/a.sock"], ["unix:/run/a.sock"], True),
+        (["unix:/run/a.sock"], ["unix:/run/b.sock"], False),
+    ],
+)
+def test_two_applications_with_one_address(
+    values: dict[str, Any], mine: list[str], theirs: list[str], clash: bool
+) -> None:
+    found = problems(
+        {**values, "gunicorn_bind": mine},
+        earlier={"shop": {**values, "gunicorn_name": "shop", "gunicorn_bind": theirs}},
+    )
+    assert bool(found) is clash
+    if clash:
+        assert f"'shop', another application of this run, listens on {mine[0]!r}" in only(found, "gunicorn_bind")
