@@ -97,12 +97,12 @@ molecule: setup images ## Test the role in containers with Molecule (SCENARIO=de
 .PHONY: integration
 integration: setup images ## Test deployments over SSH on the rig's servers (PYTEST_ARGS=...)
 	$(call announce,integration tests on $(PYWEB_RELEASES))
-	pytest -o cache_dir=.cache/pytest tests/integration $(PYTEST_ARGS)
+	pytest -o cache_dir=.cache/pytest tests/integration --durations=10 $(PYTEST_ARGS)
 
 .PHONY: downtime
 downtime: setup images ## Count what deploys cost the users of a site, in short (PYTEST_ARGS=...)
 	$(call announce,downtime on $(firstword $(PYWEB_RELEASES)))
-	pytest -o cache_dir=.cache/pytest --capture=no tests/downtime $(PYTEST_ARGS)
+	pytest -o cache_dir=.cache/pytest --capture=no tests/downtime --durations=10 $(PYTEST_ARGS)
 
 .PHONY: test-downtime
 test-downtime: setup images ## The same in full: takes hours, and writes docs/zero-downtime.md

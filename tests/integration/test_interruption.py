@@ -1,4 +1,7 @@
-"""A run that is cut off in the middle: the site goes on, and the next run finishes the work."""
+"""A run that is cut off in the middle: the site goes on, and the next run finishes the work.
+
+tests/downtime/test_interruption_everywhere.py does this at every task; here are a few of them, each in another stage.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,7 @@ PLUGINS = Path(__file__).parent / "callback_plugins"
     ("task", "served"),
     [
         ("release | Mark the release as complete", "World"),
-        ("configure | Mark the generation as complete", "World"),
-        ("preflight | Stop the private process, without waiting for it", "World"),
         ("activate | Give it the name of the service", "either"),
-        ("activate | Stop the other slot once its requests are answered", "either"),
         ("activate | Record what serves now and what served before", "Pluto"),
     ],
 )
