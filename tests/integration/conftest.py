@@ -104,7 +104,7 @@ def variables(application: Path) -> dict[str, Any]:
     return {
         "gunicorn_name": "hello",
         "gunicorn_source": {"directory": str(application)},
-        "gunicorn_health": {"path": "/healthz", "watch": 1},
+        "gunicorn_health": {"path": "/healthz", "watch": 0},
         "gunicorn_firewall_enable": True,
     }
 
