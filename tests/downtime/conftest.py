@@ -24,15 +24,23 @@ ENVIRONMENT = {"tornado": {"SLOW": "0.2"}}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the marker for tests of the full form."""
+    """Know the markers that tell the full form from the short one."""
     config.addinivalue_line("markers", "full: only with PYWEB_DOWNTIME=full, as make test-downtime sets it")
+    config.addinivalue_line("markers", "one_class: in the short form, with the first worker class only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, in the short form, what belongs to the full one."""
-    out = [] if FULL else [item for item in items if item.get_closest_marker("full")]
+    out = [] if FULL else [item for item in items if not in_short_form(item)]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
+
+
+def in_short_form(item: pytest.Item) -> bool:
+    """Tell whether the short form runs a test: with each worker class a change of the code, the rest with the first."""
+    worker_class = getattr(item, "callspec", None) and item.callspec.params.get("site")  # type: ignore[attr-defined]
+    another = worker_class not in (None, WORKER_CLASSES[0])
+    return not item.get_closest_marker("full") and not (another and item.get_closest_marker("one_class"))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ def test_a_change_of_the_code(site: Site) -> None:
     done.nobody_noticed()
 
 
+@pytest.mark.one_class
 def test_a_change_of_a_setting(site: Site) -> None:
     workers = site.variables["gunicorn_settings"].get("workers", 5) + 1
     site.variables["gunicorn_settings"] = {**site.variables["gunicorn_settings"], "workers": workers}
@@ -30,6 +31,7 @@ def test_a_change_of_a_setting(site: Site) -> None:
     done.nobody_noticed()
 
 
+@pytest.mark.one_class
 def test_one_more_requirement(site: Site) -> None:
     (site.directory / "requirements.txt").write_text("iniconfig==2.1.0\n")
     done = site.measure("requirement", site.deploy, accept={site.mark})
