@@ -114,5 +114,5 @@ class LookupModule(LookupBase):
         except (OSError, ValueError) as problem:
             return source.nothing(path, str(problem))
         # What is unpacked for the moment is called by its name on the controller.
-        told = found["requirements_problem"].replace(directory, path)
+        told = found["requirements_problem"].replace(directory, path or "a package that pip finds by its name")
         return {**found, "place": path, "requirements_problem": told}

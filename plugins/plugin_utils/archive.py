@@ -108,6 +108,10 @@ def unpack(path: str, directory: str) -> None:
     # Last, so that nothing is written through one of them.
     for target, place in links:
         os.symlink(target, place)
+    root = os.path.realpath(directory)
+    for _target, place in links:
+        if os.path.commonpath([root, os.path.realpath(place)]) != root:
+            raise ValueError(f"{os.path.relpath(place, directory)!r} leads out of the archive's own directory")
 
 
 def _inside(path: str, name: str) -> str:

@@ -73,9 +73,11 @@ def _root(directory: str, location: Location) -> str:
     if not os.path.isdir(single):
         return directory
     if location.subdirectory:
-        beside = os.path.isdir(os.path.join(directory, location.subdirectory))
+        beside = not os.path.isdir(os.path.join(single, location.subdirectory))
     else:
-        beside = source.has_module(directory, location.module)
+        # A directory that is only called like the module, and is no package, is the one around everything.
+        package = location.module != names[0] or os.path.isfile(os.path.join(single, "__init__.py"))
+        beside = package and source.has_module(directory, location.module)
     return directory if beside else single
 
 

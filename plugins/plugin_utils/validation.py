@@ -314,7 +314,7 @@ def _path(value: Any) -> Iterator[str]:
 
 
 def _absolute_path(value: Any) -> Iterator[str]:
-    if not _is_text(value) or not re.fullmatch(r"(/[^/\n]+)+/?", value) or "/../" in value + "/":
+    if not _is_text(value) or not re.fullmatch(r"""(/[^/\n\r%\\"']+)+/?""", value) or "/../" in value + "/":
         yield f"{value!r} is not an absolute path on the host"
 
 
@@ -357,7 +357,7 @@ def _checksum(value: Any) -> Iterator[str]:
 
 def _package(value: Any) -> Iterator[str]:
     name = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\s*(\[[A-Za-z0-9._, -]*\])?\s*([<>=!~]=?[^;@]*)?"
-    if not _is_text(value) or not (re.fullmatch(name, value) or value.endswith(PACKAGE_FILES)):
+    if _is_url(value) or not _is_text(value) or not (re.fullmatch(name, value) or value.endswith(PACKAGE_FILES)):
         yield f"{value!r} is neither a package, with or without a version, nor a file {' or '.join(PACKAGE_FILES)}"
 
 
@@ -523,6 +523,7 @@ def problems(
 
 
 def _message(name: str, variable: Variable, got: Any, reason: str) -> str:
+    reason = _CREDENTIALS.sub("***@", reason)
     shown = f"got {_CREDENTIALS.sub('***@', repr(got))}: {reason}" if variable.may_show else reason
     return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
 
@@ -546,14 +547,23 @@ def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]
 
     for other, found in earlier.items():
         if other == values["gunicorn_name"]:
-            if any(found[name] != values[name] for name in ("gunicorn_source", "gunicorn_wsgi_app")):
-                yield about("gunicorn_name", "another application of this run has that name; it would be replaced")
+            if _origin(found) != _origin(values):
+                reason = (
+                    "another application of this run has that name, and this one would replace it; give each its own"
+                )
+                yield about("gunicorn_name", reason)
             continue
         held = [bind.parse(str(text)) for text in found["gunicorn_bind"]]
         for address in map(bind.parse, map(str, values["gunicorn_bind"])):
             same = [item for item in held if (item.port, item.path) == (address.port, address.path)]
             if any(bind.overlap(item.host, address.host) for item in same):
                 yield about("gunicorn_bind", f"{other!r}, another application of this run, listens on {address.text!r}")
+
+
+def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tell what application the variables are about, whatever version of it."""
+    places = ("directory", "git", "subdirectory", "existing")
+    return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in places))
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:
@@ -591,6 +601,11 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
     packaged = "package" in values["gunicorn_source"]
     module = values["gunicorn_wsgi_app"].split(":")[0]
     elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"]
+    if "existing" in values["gunicorn_source"] and source["needs_source"]:
+        reason = (
+            "a line installs from the source itself, and would write into it; set gunicorn_settings: {pythonpath: …}"
+        )
+        yield about("gunicorn_requirements", reason)
     if not elsewhere and not source["has_module"]:
         yield about("gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
@@ -605,7 +620,11 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str
     name = "gunicorn_require_hashes"
     how = "write the file with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`"
     reasons: list[str] = []
-    if not _is_true(values[name]):
+    if _is_true(values[name]) and "package" in values["gunicorn_source"]:
+        reasons.append(
+            "a package as gunicorn_source has no requirements file with hashes: use directory, git or archive"
+        )
+    elif not _is_true(values[name]):
         if any("--hash=" in line for line in wanted):
             reasons.append("the requirements have hashes, and with one of them pip wants all: set it to true")
     else:
@@ -647,11 +666,16 @@ def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[
         if values[other]
     ]
     how = "`pip wheel --wheel-dir DIRECTORY gunicorn -r requirements.txt` fills it"
+    try:
+        files = os.listdir(directory) if os.path.isdir(directory) else []
+    except OSError as problem:
+        files = []
+        reasons.append(str(problem))
     if not os.path.isdir(directory):
         reasons.append(f"{directory} is not a directory on the controller")
-    elif not any(file.endswith(".whl") for file in os.listdir(directory)):
+    elif not any(file.endswith(".whl") for file in files):
         reasons.append(f"{directory} holds no wheel; {how}")
-    elif not any(file.startswith("gunicorn-") for file in os.listdir(directory)):
+    elif not any(file.startswith("gunicorn-") for file in files):
         reasons.append(f"{directory} holds no wheel of gunicorn; {how}")
     yield from (_message(name, VARIABLES[name], values[name], reason) for reason in reasons)
 

@@ -303,6 +303,36 @@ def test_archives_that_are_refused(site: Site, downloads: tuple[Path, str], tmp_
     assert site.server.state() == before
 
 
+# A directory that installs itself
+
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "words"
+version = "1.0"
+
+[tool.setuptools]
+package-dir = {"" = "src"}
+"""
+
+
+def test_requirements_that_install_the_source_itself(site: Site, tmp_path: Path) -> None:
+    """The package is found in the venv only. What others leave in /tmp has no say: pip and venv run as root."""
+    files = code("itself") | {"pyproject.toml": PROJECT, "requirements.txt": "Flask==3.1.3\n.\n"}
+    files["src/words.py"] = files.pop("words.py")
+    site.server.run("for each in venv setup logging; do echo 'raise SystemExit(\"planted\")' >/tmp/$each.py; done")
+    source = {"directory": str(write(tmp_path / "shop", files))}
+    play = site.deploy(source)
+    site.server.run("rm /tmp/venv.py /tmp/setup.py /tmp/logging.py")
+    assert play, play.output
+    assert site.server.get() == "word itself"
+    forced = site.deploy(source, gunicorn_force=True)
+    assert (forced.rc, forced.changed) == (0, 0), forced.output
+
+
 # A package
 
 

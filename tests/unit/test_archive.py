@@ -196,6 +196,13 @@ def test_what_climbs_out_of_a_zip_archive(tmp_path: Path, name: str, mode: int, 
     assert os.listdir(tmp_path / "in/unpacked") == []
 
 
+def test_links_that_lead_out_together(tmp_path: Path) -> None:
+    packed = tar(tmp_path / "packed", "p/q/wsgi.py", link("p/q/x", "../.."), link("z", "p/q/x/.."))
+    (tmp_path / "unpacked").mkdir()
+    with pytest.raises(ValueError, match="'z' leads out of the archive's own directory"):
+        archive.unpack(str(packed), str(tmp_path / "unpacked"))
+
+
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     """A link within the archive is allowed; a file below its name is no way to write to where it leads."""
     packed = tar(tmp_path / "packed", link("a", "b"), "a/wsgi.py")

@@ -53,6 +53,10 @@ def test_a_directory_is_used_where_it_is(tmp_path: Path) -> None:
         (["shop-1.2/services/web/wsgi.py"], "wsgi", "services/web", ["wsgi.py"]),
         (["services/web/wsgi.py"], "wsgi", "services/web", ["wsgi.py"]),
         (["wsgi.py"], "other", "", ["wsgi.py"]),
+        (["shop/shop.py", "shop/requirements.txt"], "shop", "", ["requirements.txt", "shop.py"]),
+        (["shop/shop/__init__.py", "shop/setup.py"], "shop", "", ["setup.py", "shop"]),
+        (["shop/__init__.py", "shop/views.py"], "shop", "", ["shop"]),
+        (["shop/shop/wsgi.py", "shop/other/x.py"], "wsgi", "shop", ["wsgi.py"]),
     ],
 )
 def test_the_application_is_found_inside_an_archive(

@@ -90,6 +90,12 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"package": "shop == 1.2; python_version > '3'"}, "is neither a package, with or without a version, nor a"),
         ({"package": "shop @ https://files.example/shop.whl#x"}, "is neither a package, with or without a version"),
         ({"package": "-r requirements.txt"}, "is neither a package, with or without a version"),
+        ({"package": f"git+https://me:{HIDDEN}@git.example/shop"}, "is neither a package, with or without a version"),
+        ({"package": f"https://me:{HIDDEN}@files.example/shop.whl"}, "is neither a package, with or without a version"),
+        ({"archive": f"ftp://me:{HIDDEN}@files.example/shop.zip", "checksum": SHA256}, "begins neither with https://"),
+        ({"git": f"https://me:{HIDDEN}@git.example/shop x"}, "is not the URL of a repository"),
+        ({"existing": "/srv/50%off"}, "is not an absolute path on the host"),
+        ({"existing": "/srv/shop\\"}, "is not an absolute path on the host"),
         ({"package": ["shop"]}, "is neither a package, with or without a version"),
         ({"existing": "srv/shop"}, "existing: 'srv/shop' is not an absolute path on the host"),
         ({"existing": "/srv/../etc"}, "is not an absolute path on the host"),
@@ -812,6 +818,8 @@ def test_going_back_needs_no_wheelhouse(values: dict[str, Any], wheelhouse: Path
 def test_the_same_application_may_come_again(values: dict[str, Any]) -> None:
     assert problems(values, earlier={"app": values}) == []
     assert problems({**values, "gunicorn_settings": {"workers": 2}}, earlier={"app": values}) == []
+    versions = [{"gunicorn_source": {"git": "https://git.example/shop.git", "version": each}} for each in ("v1", "v2")]
+    assert problems({**values, **versions[1]}, earlier={"app": {**values, **versions[0]}}) == []
 
 
 @pytest.mark.parametrize("change", [{"gunicorn_source": {"directory": "/srv/blog"}}, {"gunicorn_wsgi_app": "blog:app"}])
