@@ -42,12 +42,10 @@ def test_uvicorns_worker(controller: Controller, server: Server, variables: dict
     assert load.longest_gap < 1
 
 
-def test_a_name_for_ps_and_the_fast_parser(
-    controller: Controller, server: Server, variables: dict[str, Any], application: Path
-) -> None:
+def test_a_name_for_ps(controller: Controller, server: Server, variables: dict[str, Any], application: Path) -> None:
     code = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'wsgi']\n"
     (application / "wsgi.py").write_text(code)
-    variables["gunicorn_settings"] = {"proc_name": "storefront", "http_parser": "fast"}
+    variables["gunicorn_settings"] = {"proc_name": "storefront"}
     play = controller.play(server, variables)
     assert play, play.output
     assert server.get() == "wsgi"
