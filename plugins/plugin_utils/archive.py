@@ -111,15 +111,19 @@ def unpack(path: str, directory: str) -> None:
     root = os.path.realpath(directory)
     for _target, place in links:
         if os.path.commonpath([root, os.path.realpath(place)]) != root:
-            raise ValueError(f"{os.path.relpath(place, directory)!r} leads out of the archive's own directory")
+            raise _leads_out(os.path.relpath(place, directory))
 
 
 def _inside(path: str, name: str) -> str:
     """Relative path of what stays inside; `ValueError` for what doesn't."""
     normal = posixpath.normpath(path)
     if normal.startswith(("/", "../")) or normal == ".." or "\0" in normal:
-        raise ValueError(f"{name!r} leads out of the archive's own directory")
+        raise _leads_out(name)
     return normal
+
+
+def _leads_out(name: str) -> ValueError:
+    return ValueError(f"{name!r} leads out of the archive's own directory")
 
 
 def _tar_members(path: str) -> Iterator[_Packed]:
@@ -134,7 +138,7 @@ def _tar_members(path: str) -> Iterator[_Packed]:
                 try:
                     file = archive.extractfile(member)
                 except KeyError as missing:
-                    raise ValueError(f"{member.name!r} leads out of the archive's own directory") from missing
+                    raise _leads_out(member.name) from missing
                 content = file.read() if file else b""
             yield _Packed(member.name, kind, bool(member.mode & stat.S_IXUSR), content)
 

@@ -50,6 +50,11 @@ def overlap(one: str, other: str) -> bool:
     return (":" in one) == (":" in other) and (one == other or one in wildcards or other in wildcards)
 
 
+def clash(one: Address, other: Address) -> bool:
+    """Tell whether two addresses can't both be listened on: one Unix socket, or one port where the hosts overlap."""
+    return (one.port, one.path) == (other.port, other.path) and overlap(one.host, other.host)
+
+
 def parse(text: str) -> Address:
     """Parse ``IP:PORT``, ``[IPv6]:PORT`` or ``unix:/PATH``.
 

@@ -81,8 +81,6 @@ EXTRAS = {
 }
 """Gunicorn's extras that settings may need, each with the distribution that it stands for."""
 
-_UVICORN_WORKER = "uvicorn-worker"
-
 _TAKEN = ("functools", "globals", "math", "os")
 """Names that the configuration file itself needs."""
 
@@ -120,15 +118,17 @@ def extras(settings: Mapping[Any, Any]) -> list[str]:
 def specifiers(settings: Mapping[Any, Any], version: str) -> list[str]:
     """Give what pip has to install for Gunicorn of that version with these settings."""
     names = ",".join(extras(settings))
-    uvicorn = str(settings.get("worker_class")).startswith("uvicorn_worker.")
-    return [f"gunicorn[{names}]=={version}" if names else f"gunicorn=={version}"] + [_UVICORN_WORKER] * uvicorn
+    return [f"gunicorn[{names}]=={version}" if names else f"gunicorn=={version}", *_workers_of_others(settings)]
 
 
 def distributions(settings: Mapping[Any, Any]) -> list[str]:
     """Name the distributions that the settings need besides Gunicorn."""
-    return [EXTRAS[name] for name in extras(settings)] + [
-        name for name in specifiers(settings, "0") if name == _UVICORN_WORKER
-    ]
+    return [*(EXTRAS[name] for name in extras(settings)), *_workers_of_others(settings)]
+
+
+def _workers_of_others(settings: Mapping[Any, Any]) -> list[str]:
+    """Name the distribution that a worker class is from, where it is a known one and not Gunicorn."""
+    return ["uvicorn-worker"] if str(settings.get("worker_class")).startswith("uvicorn_worker.") else []
 
 
 def _is_name(name: str) -> bool:

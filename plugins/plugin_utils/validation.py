@@ -74,6 +74,10 @@ class Variable:
     """Whether a message may quote the value."""
 
 
+_INSIDE = r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]*"
+"""Pattern of a relative path that doesn't climb."""
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -133,7 +137,7 @@ def _binds(value: Any) -> Iterator[str]:
             yield f"{item!r}: {problem}"
             continue
         for other in seen:
-            if (address.port, address.path) == (other.port, other.path) and bind.overlap(address.host, other.host):
+            if bind.clash(address, other):
                 yield f"{item!r} and {other.text!r} can't both be listened on"
         seen.append(address)
 
@@ -147,7 +151,7 @@ def _requirements(value: Any) -> Iterator[str]:
     paths = value if isinstance(value, list) else [value]
     if not all(_is_text(path) and (path or path is value) for path in paths):
         yield "it is neither a path nor a list of paths"
-    elif not all(re.fullmatch(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]*", path) for path in paths):
+    elif not all(re.fullmatch(_INSIDE, path) for path in paths):
         yield "it is not a path inside the source"
 
 
@@ -319,7 +323,7 @@ def _absolute_path(value: Any) -> Iterator[str]:
 
 
 def _path_inside(value: Any) -> Iterator[str]:
-    if not _is_text(value) or not re.fullmatch(r"(?!/)(?!(.*/)?\.\.(/|$))[^\n]+", value):
+    if not value or not _is_text(value) or not re.fullmatch(_INSIDE, value):
         yield f"{value!r} is not a path inside the source"
 
 
@@ -511,8 +515,7 @@ def problems(
     found: list[str] = []
     checked = RETURN_VARIABLES if values["gunicorn_release"] else VARIABLES
     for name in checked:
-        variable = VARIABLES[name]
-        found += [_message(name, variable, values[name], reason) for reason in variable.check(values[name])]
+        found += [_about(values, name, reason) for reason in VARIABLES[name].check(values[name])]
     found += _misspelt(names)
     if not found and not values["gunicorn_release"]:
         found += _contradictions(values)
@@ -522,7 +525,9 @@ def problems(
     return found
 
 
-def _message(name: str, variable: Variable, got: Any, reason: str) -> str:
+def _about(values: Mapping[str, Any], name: str, reason: str) -> str:
+    """Write the message about a variable: what it got, why that can't be, what it accepts, an example."""
+    variable, got = VARIABLES[name], values[name]
     reason = _CREDENTIALS.sub("***@", reason)
     shown = f"got {_CREDENTIALS.sub('***@', repr(got))}: {reason}" if variable.may_show else reason
     return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
@@ -536,28 +541,24 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             "dirty_workers: each slot would end those of the other, by a file in the /tmp that they share; "
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
-        yield _message("gunicorn_settings", VARIABLES["gunicorn_settings"], values["gunicorn_settings"], reason)
+        yield _about(values, "gunicorn_settings", reason)
 
 
 def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Compare an application with those that the same run has deployed to the host: one would replace the other."""
-
-    def about(name: str, reason: str) -> str:
-        return _message(name, VARIABLES[name], values[name], reason)
-
     for other, found in earlier.items():
         if other == values["gunicorn_name"]:
             if _origin(found) != _origin(values):
                 reason = (
                     "another application of this run has that name, and this one would replace it; give each its own"
                 )
-                yield about("gunicorn_name", reason)
+                yield _about(values, "gunicorn_name", reason)
             continue
         held = [bind.parse(str(text)) for text in found["gunicorn_bind"]]
         for address in map(bind.parse, map(str, values["gunicorn_bind"])):
-            same = [item for item in held if (item.port, item.path) == (address.port, address.path)]
-            if any(bind.overlap(item.host, address.host) for item in same):
-                yield about("gunicorn_bind", f"{other!r}, another application of this run, listens on {address.text!r}")
+            if any(bind.clash(address, each) for each in held):
+                reason = f"{other!r}, another application of this run, listens on {address.text!r}"
+                yield _about(values, "gunicorn_bind", reason)
 
 
 def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -588,14 +589,11 @@ def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> lis
 
 
 def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[str]:
-    def about(name: str, reason: str) -> str:
-        return _message(name, VARIABLES[name], values[name], reason)
-
     if source["problem"]:
-        yield about("gunicorn_source", source["problem"])
+        yield _about(values, "gunicorn_source", source["problem"])
         return
     if source["requirements_problem"]:
-        yield about("gunicorn_requirements", source["requirements_problem"])
+        yield _about(values, "gunicorn_requirements", source["requirements_problem"])
     else:
         yield from _hash_problems(values, source["requirements"])
     packaged = "package" in values["gunicorn_source"]
@@ -605,14 +603,14 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         reason = (
             "a line installs from the source itself, and would write into it; set gunicorn_settings: {pythonpath: …}"
         )
-        yield about("gunicorn_requirements", reason)
+        yield _about(values, "gunicorn_requirements", reason)
     if not elsewhere and not source["has_module"]:
-        yield about("gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
+        yield _about(values, "gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         other_way = "" if _is_true(values["gunicorn_require_hashes"]) else "take that line out or "
         reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
-        yield about("gunicorn_version", reason)
+        yield _about(values, "gunicorn_version", reason)
 
 
 def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str]:
@@ -642,7 +640,7 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str
             reasons.append(f"the requirements have no hash for {bare[0]}{more}: {how}")
         if values["gunicorn_packages"]:
             reasons.append("gunicorn_packages have no hashes: move them into the requirements, and leave it empty")
-    yield from (_message(name, VARIABLES[name], values[name], reason) for reason in reasons)
+    yield from (_about(values, name, reason) for reason in reasons)
 
 
 def _index_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -652,7 +650,7 @@ def _index_problems(values: Mapping[str, Any]) -> Iterator[str]:
         index.netrc(index.parse(url) for url in (values["gunicorn_index_url"], *values[name]) if url)
     except ValueError as problem:
         reason = f"{problem}, and pip is given one user and password for each host: use the same, or another host name"
-        yield _message(name, VARIABLES[name], values[name], reason)
+        yield _about(values, name, reason)
 
 
 def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[str]:
@@ -677,7 +675,7 @@ def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[
         reasons.append(f"{directory} holds no wheel; {how}")
     elif not any(file.startswith("gunicorn-") for file in files):
         reasons.append(f"{directory} holds no wheel of gunicorn; {how}")
-    yield from (_message(name, VARIABLES[name], values[name], reason) for reason in reasons)
+    yield from (_about(values, name, reason) for reason in reasons)
 
 
 def _is_true(value: Any) -> bool:
