@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = os.environ.get("PYWEB_RELEASES", "debian12 debian13").split()
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 SSH_CONFIG = Path(os.environ.get("RIG_STATE", ROOT / ".cache" / "rig")) / "ssh_config"
 
 
@@ -108,7 +109,8 @@ class Controller:
 
 
 def fresh_server(name: str, release: str) -> Iterator[Server]:
-    """Start a server that nothing was deployed to; remove it afterwards."""
+    """Start a server that nothing was deployed to; remove it afterwards. Each of pytest's workers has its own."""
+    name = f"{name}-{WORKER}".strip("-")
     rig("down", name)
     rig("up", name, release)
     try:
