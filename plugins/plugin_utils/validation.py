@@ -2,8 +2,8 @@
 # MIT License (see LICENSE)
 """Every check of the role's variables that needs no look at a host.
 
-One entry of `VARIABLES` per public variable. All problems are collected, so that a user sees them at once; each
-message names the variable, what it got, what it accepts and an example.
+One entry of `VARIABLES` per public variable. All problems are collected, so that a user sees them at once: one message
+for each variable, which names it, what it got, everything that is wrong with that, what it accepts and an example.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, settings
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
 OLDEST_GUNICORN = (27, 0, 1)
@@ -33,6 +34,9 @@ SOURCES = {
     "existing": ("marker", "exclude"),
 }
 """Keys of ``gunicorn_source`` of which exactly one is given, each with those that go with it."""
+
+ORIGIN = ("directory", "git", "subdirectory", "existing")
+"""Keys of ``gunicorn_source`` that tell one application from another, whatever version of it is deployed."""
 
 PACKAGE_FILES = (".whl", ".tar.gz", ".zip")
 """How the name of a package ends that is a file on the controller."""
@@ -60,7 +64,15 @@ HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases")
 """What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
 
+DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
+INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
+CLASHES = ("gunicorn_name", "gunicorn_source", "gunicorn_wsgi_app", "gunicorn_bind")
+"""What checks of several variables look at."""
+
 Check = Callable[[Any], Iterator[str]]
+
+Problem = tuple[str, str]
+"""A variable and a reason why its value can't be."""
 
 
 @dataclass(frozen=True)
@@ -512,28 +524,46 @@ def problems(
 
     Raises `KeyError` where a variable is missing from `values`.
     """
-    found: list[str] = []
     checked = RETURN_VARIABLES if values["gunicorn_release"] else VARIABLES
-    for name in checked:
-        found += [_about(values, name, reason) for reason in VARIABLES[name].check(values[name])]
-    found += _misspelt(names)
-    if not found and not values["gunicorn_release"]:
-        found += _contradictions(values)
-        found += _index_problems(values)
-        found += _wheelhouse_problems(values, wheelhouse)
-        found += _clashes(values, earlier or {})
-    return found
+    found: list[Problem] = [(name, reason) for name in checked for reason in VARIABLES[name].check(values[name])]
+    wrong = {name for name, _reason in found}
+    if not values["gunicorn_release"]:
+        together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
+            DIRTY_WORKERS: lambda: _contradictions(values),
+            INDEXES: lambda: _index_problems(values),
+            (*INDEXES, "gunicorn_wheelhouse"): lambda: _wheelhouse_problems(values, wheelhouse),
+            CLASHES: lambda: _clashes(values, earlier or {}),
+        }
+        # Whatever compares variables takes them to be well-formed.
+        found += [
+            problem for needed, check in together.items() if not wrong.intersection(needed) for problem in check()
+        ]
+    return [*_messages(values, found), *_misspelt(values, names)]
 
 
-def _about(values: Mapping[str, Any], name: str, reason: str) -> str:
+def _messages(values: Mapping[str, Any], found: Iterable[Problem]) -> list[str]:
+    """Write one message for each variable, in the order in which their first problems were found."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in found:
+        reasons.setdefault(name, []).append(reason)
+    return [_about(values, name, told) for name, told in reasons.items()]
+
+
+def _about(values: Mapping[str, Any], name: str, reasons: list[str]) -> str:
     """Write the message about a variable: what it got, why that can't be, what it accepts, an example."""
     variable, got = VARIABLES[name], values[name]
-    reason = _CREDENTIALS.sub("***@", reason)
-    shown = f"got {_CREDENTIALS.sub('***@', repr(got))}: {reason}" if variable.may_show else reason
-    return f"{name}: {shown}. It accepts {variable.accepts}. Example: {variable.example}"
+    told = [_CREDENTIALS.sub("***@", reason) for reason in reasons]
+    shown = [f"got {_CREDENTIALS.sub('***@', repr(got))}"] if variable.may_show else []
+    if len(told) == 1:
+        first = ": ".join([name, *shown, *told]) + "."
+    else:
+        first = (
+            ": ".join([name, *shown, "several things are wrong:"]) + "".join(f"\n  - {each}" for each in told) + "\n "
+        )
+    return f"{first} It accepts {variable.accepts}. Example: {variable.example}"
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Compare variables with each other; by themselves they are well-formed."""
     own_tmp = values["gunicorn_service_options"].get("PrivateTmp", values["gunicorn_hardening"])
     if settings.has_dirty_workers(values["gunicorn_settings"]) and str(own_tmp).lower() in ("false", "no", "off", "0"):
@@ -541,10 +571,10 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             "dirty_workers: each slot would end those of the other, by a file in the /tmp that they share; "
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
-        yield _about(values, "gunicorn_settings", reason)
+        yield "gunicorn_settings", reason
 
 
-def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Compare an application with those that the same run has deployed to the host: one would replace the other."""
     for other, found in earlier.items():
         if other == values["gunicorn_name"]:
@@ -552,29 +582,43 @@ def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]
                 reason = (
                     "another application of this run has that name, and this one would replace it; give each its own"
                 )
-                yield _about(values, "gunicorn_name", reason)
+                yield "gunicorn_name", reason
             continue
         held = [bind.parse(str(text)) for text in found["gunicorn_bind"]]
         for address in map(bind.parse, map(str, values["gunicorn_bind"])):
             if any(bind.clash(address, each) for each in held):
                 reason = f"{other!r}, another application of this run, listens on {address.text!r}"
-                yield _about(values, "gunicorn_bind", reason)
+                yield "gunicorn_bind", reason
 
 
 def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
     """Tell what application the variables are about, whatever version of it."""
-    places = ("directory", "git", "subdirectory", "existing")
-    return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in places))
+    return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in ORIGIN))
 
 
-def _misspelt(names: Iterable[str]) -> Iterator[str]:
+def _misspelt(values: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Find variables that somebody set for the role, which would ignore them.
+
+    Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name that is
+    close to one of the role's, and that of a setting of Gunicorn, unless ``gunicorn_settings`` has it anyway.
+    """
     prefix = "gunicorn_"
     known = [name[len(prefix) :] for name in VARIABLES]
+    given = values["gunicorn_settings"]
     for name in sorted(set(names) - set(VARIABLES)):
-        near = difflib.get_close_matches(name[len(prefix) :], known, n=1, cutoff=0.9)
+        word = name[len(prefix) :]
+        near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
         if near:
             meant = prefix + near[0]
             yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
+        elif word in NAMES and not values["gunicorn_release"] and not (isinstance(given, Mapping) and word in given):
+            instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
+            if word in settings.OWNED_SETTINGS:
+                instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"
+            yield (
+                f"{name}: the role has no such variable; {instead}. A variable of your own needs another name. "
+                f"Example: gunicorn_settings: {example}"
+            )
 
 
 def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
@@ -585,15 +629,15 @@ def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> lis
 
     Raises `KeyError` where a key is missing.
     """
-    return list(_source_problems(values, source))
+    return _messages(values, _source_problems(values, source))
 
 
-def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[str]:
+def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Problem]:
     if source["problem"]:
-        yield _about(values, "gunicorn_source", source["problem"])
+        yield "gunicorn_source", source["problem"]
         return
     if source["requirements_problem"]:
-        yield _about(values, "gunicorn_requirements", source["requirements_problem"])
+        yield "gunicorn_requirements", source["requirements_problem"]
     else:
         yield from _hash_problems(values, source["requirements"])
     packaged = "package" in values["gunicorn_source"]
@@ -603,17 +647,17 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         reason = (
             "a line installs from the source itself, and would write into it; set gunicorn_settings: {pythonpath: …}"
         )
-        yield _about(values, "gunicorn_requirements", reason)
+        yield "gunicorn_requirements", reason
     if not elsewhere and not source["has_module"]:
-        yield _about(values, "gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}")
+        yield "gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}"
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         other_way = "" if _is_true(values["gunicorn_require_hashes"]) else "take that line out or "
         reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
-        yield _about(values, "gunicorn_version", reason)
+        yield "gunicorn_version", reason
 
 
-def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str]:
+def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Problem]:
     """With hashes, pip takes nothing without one: Gunicorn has to stand in the file, beside the rest."""
     name = "gunicorn_require_hashes"
     how = "write the file with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`"
@@ -640,20 +684,20 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[str
             reasons.append(f"the requirements have no hash for {bare[0]}{more}: {how}")
         if values["gunicorn_packages"]:
             reasons.append("gunicorn_packages have no hashes: move them into the requirements, and leave it empty")
-    yield from (_about(values, name, reason) for reason in reasons)
+    yield from ((name, reason) for reason in reasons)
 
 
-def _index_problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _index_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What only the URLs of all indexes together show; each of them is known to be well-formed."""
     name = "gunicorn_extra_index_urls"
     try:
         index.netrc(index.parse(url) for url in (values["gunicorn_index_url"], *values[name]) if url)
     except ValueError as problem:
         reason = f"{problem}, and pip is given one user and password for each host: use the same, or another host name"
-        yield _about(values, name, reason)
+        yield name, reason
 
 
-def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[str]:
+def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[Problem]:
     """Look into the wheelhouse on the controller."""
     name = "gunicorn_wheelhouse"
     if not values[name]:
@@ -663,19 +707,23 @@ def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[
         for other in ("gunicorn_index_url", "gunicorn_extra_index_urls")
         if values[other]
     ]
-    how = "`pip wheel --wheel-dir DIRECTORY gunicorn -r requirements.txt` fills it"
     try:
-        files = os.listdir(directory) if os.path.isdir(directory) else []
-    except OSError as problem:
-        files = []
-        reasons.append(str(problem))
-    if not os.path.isdir(directory):
+        files = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
         reasons.append(f"{directory} is not a directory on the controller")
-    elif not any(file.endswith(".whl") for file in files):
-        reasons.append(f"{directory} holds no wheel; {how}")
+    except OSError as problem:
+        reasons.append(str(problem))
+    else:
+        reasons += _wheels_missing(directory, files)
+    yield from ((name, reason) for reason in reasons)
+
+
+def _wheels_missing(directory: str, files: list[str]) -> Iterator[str]:
+    how = "`pip wheel --wheel-dir DIRECTORY gunicorn -r requirements.txt` fills it"
+    if not any(file.endswith(".whl") for file in files):
+        yield f"{directory} holds no wheel; {how}"
     elif not any(file.startswith("gunicorn-") for file in files):
-        reasons.append(f"{directory} holds no wheel of gunicorn; {how}")
-    yield from (_about(values, name, reason) for reason in reasons)
+        yield f"{directory} holds no wheel of gunicorn; {how}"
 
 
 def _is_true(value: Any) -> bool:

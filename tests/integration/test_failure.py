@@ -151,10 +151,27 @@ def test_an_index_out_of_reach_touches_nothing_that_runs(
         ({"gunicorn_source": {}}, ["gunicorn_source", "Example:"]),
         ({"gunicorn_settings": "workers=4"}, ["gunicorn_settings", "'workers=4'", "{workers: 4, timeout: 60}"]),
         ({"gunicorn_python": "python3.1"}, ["gunicorn_python", "python3.1", "gunicorn_python: python3"]),
-        ({"gunicorn_user": "nobody-here"}, ["gunicorn_user", "'nobody-here'"]),
         (
-            {"gunicorn_name": "A B", "gunicorn_bind": "8000", "gunicorn_keep_releases": 0},
-            ["gunicorn_name: got", "gunicorn_bind: got", "gunicorn_keep_releases: got"],
+            {"gunicorn_user": "nobody-here", "gunicorn_wsgi_app": "shop:app", "gunicorn_workers": 4}
+            | {"gunicorn_settings": {"workers": "{{ gunicorn_workers }}"}},
+            ["gunicorn_user", "'nobody-here'", "there is no shop.py"],
+        ),
+        (
+            {"gunicorn_name": "A B", "gunicorn_bind": 8000, "gunicorn_keep_releases": 0, "gunicorn_workers": 4}
+            | {"gunicorn_source": [], "gunicorn_health": {"pth": "/"}, "gunicorn_user": None},
+            [
+                *(
+                    "gunicorn_name: got",
+                    "gunicorn_bind: got 8000",
+                    "gunicorn_keep_releases: got",
+                    "gunicorn_source: got []",
+                ),
+                *(
+                    "unknown key 'pth'; did you mean 'path'?",
+                    "gunicorn_user: got None",
+                    "gunicorn_workers: the role has no",
+                ),
+            ],
         ),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",

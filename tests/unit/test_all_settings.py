@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as rules
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from gunicorn import util
 from gunicorn.app.wsgiapp import WSGIApplication
@@ -404,3 +405,10 @@ def test_the_hook_of_the_documentation_works(role: Path, directory: Path) -> Non
     (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "def " in block]
     (directory / "gunicorn.conf.py").write_text(written(role, directory, **yaml.safe_load(block)))
     assert printed(directory)["post_fork"] == "<post_fork()>"
+
+
+# Variables that are called like a setting
+
+
+def test_the_names_are_those_of_gunicorn() -> None:
+    assert set(GUNICORN) == NAMES

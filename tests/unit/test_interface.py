@@ -115,6 +115,21 @@ def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None
     assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state"}
 
 
+def test_the_kinds_of_source_are_the_same_everywhere(internal: Data) -> None:
+    (kinds,) = re.findall(r"\[(.*)\]", internal["__gunicorn_kind"])
+    assert re.findall(r"'(\w+)'", kinds) == list(validation.SOURCES)
+    (endings,) = re.findall(r"match\('\.\*\((.*)\)\$'\)", internal["__gunicorn_package_file"])
+    assert tuple(endings.replace("\\", "").split("|")) == validation.PACKAGE_FILES
+
+
+def test_what_a_run_remembers_tells_applications_apart(role: Path) -> None:
+    (remembered,) = [task for task in load(role / "tasks/validate.yml") if "Remember" in task["name"]]
+    kept = remembered["vars"]["__gunicorn_this"]
+    assert set(kept) | {"gunicorn_name"} == set(validation.CLASHES)
+    (keys,) = re.findall(r"\[(.*)\]", kept["gunicorn_source"])
+    assert tuple(re.findall(r"'(\w+)'", keys)) == validation.ORIGIN
+
+
 # Tasks
 
 TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))

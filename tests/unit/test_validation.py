@@ -364,6 +364,17 @@ BAD: dict[str, list[tuple[Any, str]]] = {
 }
 
 
+def only(found: list[str], name: str, got: Any = None) -> str:
+    """The one message, which is about that variable, and shows what that got unless it may be secret."""
+    assert len(found) == 1, f"{name}: {got!r} gives {found}"
+    (message,) = found
+    assert message.startswith(
+        f"{name}: " if name in MAY_BE_SECRET else f"{name}: got {'' if got is None else repr(got)}"
+    )
+    assert message.endswith(f"It accepts {VARIABLES[name].accepts}. Example: {VARIABLES[name].example}")
+    return message
+
+
 def test_every_variable_has_bad_values() -> None:
     assert list(BAD) == list(VARIABLES)
 
@@ -513,11 +524,70 @@ def test_all_problems_at_once(values: dict[str, Any]) -> None:
     assert [message.split(":")[0] for message in found] == [
         "gunicorn_name",
         "gunicorn_bind",
-        "gunicorn_bind",
-        "gunicorn_health",
         "gunicorn_health",
         "gunicorn_evironment",
     ]
+
+
+def test_one_message_has_all_that_is_wrong_with_a_variable(values: dict[str, Any]) -> None:
+    (message,) = problems({**values, "gunicorn_health": {"pth": "/", "timeout": 0}})
+    assert message == (
+        "gunicorn_health: got {'pth': '/', 'timeout': 0}: several things are wrong:\n"
+        "  - unknown key 'pth'; did you mean 'path'?\n"
+        "  - timeout: 0 is not a whole number of seconds from 1 to 3600\n"
+        f"  It accepts {VARIABLES['gunicorn_health'].accepts}. Example: {VARIABLES['gunicorn_health'].example}"
+    )
+    (message,) = problems({**values, "gunicorn_environment": {"1": HIDDEN, "LISTEN_FDS": HIDDEN}})
+    assert message.startswith("gunicorn_environment: several things are wrong:\n  - '1' is not a name")
+    assert HIDDEN not in message
+
+
+def test_a_problem_hides_no_other(values: dict[str, Any], tmp_path: Path) -> None:
+    """What compares variables runs where these are well-formed, whatever is wrong with the others."""
+    values.update(gunicorn_health={"timeout": 0}, gunicorn_wheelhouse="wheels", gunicorn_hardening=False)
+    values.update(gunicorn_settings=DIRTY, gunicorn_bind=["0.0.0.0:8000"])
+    found = problems(values, wheelhouse=str(tmp_path / "nowhere"), earlier={"shop": values})
+    names = ["gunicorn_health", "gunicorn_settings", "gunicorn_wheelhouse", "gunicorn_bind"]
+    assert [message.split(":")[0] for message in found] == names
+    for name in names[1:]:
+        assert problems({**values, name: 7}, wheelhouse="/nowhere", earlier={"shop": values})
+
+
+WRONG: dict[type, tuple[Any, ...]] = {
+    str: (None, 7.5, ["text"], {"a": 1}),
+    bool: (None, "", "maybe", [], {}),
+    int: (None, "", "many", [], {}, True, 1.5),
+    list: (None, "text", 7, {"a": 1}),
+    dict: (None, "text", 7, ["text"]),
+}
+"""By the type of its default, what no variable accepts."""
+
+ALSO = {("gunicorn_requirements", str(["text"]))}
+"""What a variable accepts besides: a list of files."""
+
+MAY_BE_EMPTY = {
+    *("gunicorn_requirements", "gunicorn_packages", "gunicorn_index_url", "gunicorn_extra_index_urls"),
+    *("gunicorn_wheelhouse", "gunicorn_system_packages", "gunicorn_settings", "gunicorn_conf_extra"),
+    *("gunicorn_environment", "gunicorn_health", "gunicorn_before_activate", "gunicorn_release", "gunicorn_user"),
+    *("gunicorn_firewall_sources", "gunicorn_service_options"),
+}
+
+
+def test_no_variable_takes_another_type_or_nothing(role: Path, values: dict[str, Any]) -> None:
+    """Whatever variables the role has, and whatever is added."""
+    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert len(options) > 25
+    for name, option in options.items():
+        kind = type(option["default"])
+        wrong = [bad for bad in WRONG[kind] if (name, str(bad)) not in ALSO]
+        for bad in wrong if name in MAY_BE_EMPTY else [*wrong, kind()] if kind in (str, list, dict) else wrong:
+            message = only(problems({**values, name: bad}), name, bad)
+            assert ". It accepts " in message.replace("\n ", "."), message
+
+
+def test_what_may_be_empty(values: dict[str, Any]) -> None:
+    empty = {name: type(values[name])() for name in MAY_BE_EMPTY}
+    assert problems({**values, **empty}) == []
 
 
 COUNT_FOR_GOING_BACK = {"gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases"}
@@ -570,6 +640,27 @@ def test_misspelt_names(values: dict[str, Any], wrong: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        (
+            "gunicorn_workers",
+            """a setting of Gunicorn goes into gunicorn_settings. A variable of your own needs another name. \
+Example: gunicorn_settings: {workers: "{{ gunicorn_workers }}"}""",
+        ),
+        ("gunicorn_worker_class", "a setting of Gunicorn goes into gunicorn_settings. "),
+        ("gunicorn_daemon", "leave it out; systemd runs the service in the background. "),
+    ],
+)
+def test_settings_that_are_set_as_variables(values: dict[str, Any], name: str, instead: str) -> None:
+    (message,) = problems(values, names=[*values, name])
+    assert message.startswith(f"{name}: the role has no such variable; {instead}")
+    assert "Example: gunicorn_settings: {" in message
+    assert problems({**values, "gunicorn_release": "previous"}, names=[*values, name]) == []
+    used = {**values, "gunicorn_settings": {name.removeprefix("gunicorn_"): 1}}
+    assert not any(found.startswith(name) for found in problems(used, names=[*values, name])), "it is the user's own"
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "gunicorn_static_root",
@@ -603,14 +694,6 @@ def in_source(values: dict[str, Any], path: Path, kind: str = "directory") -> li
         module=values["gunicorn_wsgi_app"].split(":")[0],
     )
     return source_problems(values, found)
-
-
-def only(found: list[str], name: str) -> str:
-    """The one message, which is about that variable."""
-    (message,) = found
-    assert message.startswith(f"{name}: got ")
-    assert f"Example: {VARIABLES[name].example}" in message
-    return message
 
 
 def test_a_source_that_is_all_right(values: dict[str, Any], app: Path) -> None:
@@ -781,6 +864,17 @@ def test_a_wheelhouse(values: dict[str, Any], wheelhouse: Path) -> None:
 def test_a_wheelhouse_that_is_not_there(values: dict[str, Any], wheelhouse: Path) -> None:
     found = problems(values, wheelhouse=str(wheelhouse / "nowhere"))
     assert f"{wheelhouse}/nowhere is not a directory on the controller" in only(found, "gunicorn_wheelhouse")
+
+
+def test_a_wheelhouse_that_can_not_be_read(
+    values: dict[str, Any], wheelhouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", refuse)
+    message = only(problems(values, wheelhouse=str(wheelhouse)), "gunicorn_wheelhouse")
+    assert f"got 'wheels': [Errno 13] Permission denied: '{wheelhouse}'. It accepts" in message
 
 
 def test_a_wheelhouse_without_wheels(values: dict[str, Any], wheelhouse: Path) -> None:
