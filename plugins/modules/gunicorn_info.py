@@ -96,9 +96,16 @@ gunicorn:
       description: Whether systemd runs the host.
       type: bool
     python:
-      description: The interpreter; empty where there is none.
+      description:
+        - The interpreter, with the C(file) that its path leads to; empty where there is none. One that doesn't run has
+          a C(problem) in place of a C(version).
       type: dict
-      sample: {path: /usr/bin/python3.11, version: 3.11.2, venv: true}
+      sample: {path: /usr/bin/python3, file: /usr/bin/python3.11, version: 3.11.2, venv: true}
+    interpreters:
+      description: Interpreters in the usual places, whatever their version.
+      type: list
+      elements: str
+      sample: [/usr/bin/python3.11, /opt/python/bin/python3.13]
     packages:
       description: Those of the packages asked for that are installed.
       type: list
@@ -139,9 +146,13 @@ gunicorn:
       type: list
       elements: str
     venvs:
-      description: Complete virtual environments.
+      description: Complete virtual environments whose interpreter is there.
       type: list
       elements: str
+    dead_venvs:
+      description: Complete virtual environments whose interpreter is gone, each with its path.
+      type: dict
+      sample: {5b0c8de1f2a3: /opt/python/bin/python3.12}
     current:
       description: The generation that was activated last.
       type: str
@@ -165,6 +176,10 @@ gunicorn:
       description: Paths of listening Unix sockets.
       type: list
       elements: str
+    neighbours:
+      description: Other applications of the role whose public socket is enabled, each with its addresses.
+      type: dict
+      sample: {blog: ["127.0.0.1:8001"]}
     last_run:
       description: Token of the run that changed the application last since the host started; empty for none.
       type: str
@@ -199,6 +214,7 @@ SLOTS = ("blue", "green")
 UNIT_DIRECTORY = "/etc/systemd/system"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 MARK = "pyweb.deploy"
+PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
 LOCK_DIRECTORY = "/run/pyweb.deploy"
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
 
@@ -210,6 +226,11 @@ def read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def last_line(text: str) -> str:
+    """Last line of a text that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it says nothing")
 
 
 def target(path: str) -> str:
@@ -300,11 +321,13 @@ class Host:
         generations, unfinished = self.generations()
         releases, unfinished_releases = self.finished("releases")
         venvs, unfinished_venvs = self.finished("venvs")
+        dead_venvs = self.dead_venvs(venvs)
         listening = self.listening()
         return {
             "os": self.os_release(),
             "systemd": os.path.isdir("/run/systemd/system"),
             "python": self.python(),
+            "interpreters": self.interpreters(),
             "packages": self.packages(),
             "user": self.user(),
             "source": self.source(),
@@ -314,13 +337,15 @@ class Host:
             "generations": generations,
             "unfinished": unfinished + unfinished_releases + unfinished_venvs,
             "releases": releases,
-            "venvs": venvs,
+            "venvs": [name for name in venvs if name not in dead_venvs],
+            "dead_venvs": dead_venvs,
             "current": self.link("current"),
             "previous": self.link("previous"),
             "files": self.files(generations),
             "foreign": self.foreign(),
             "listening": listening,
             "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
+            "neighbours": self.neighbours(),
             "last_run": self.last_run(),
             "ssh_ports": self.ssh_ports(listening),
             "firewall": self.firewall(),
@@ -332,19 +357,36 @@ class Host:
         return {key: found.get(key, "") for key in ("ID", "VERSION_ID", "PRETTY_NAME")}
 
     def python(self) -> dict[str, Any]:
-        path = self.module.get_bin_path(self.module.params["python"])
-        if not path:
+        given = self.module.get_bin_path(self.module.params["python"])
+        if not given:
             return {}
-        if os.path.realpath(path) == os.path.realpath(sys.executable):
+        # A venv leads to the interpreter by the name that it was made with, not to the file behind that.
+        path = os.path.join(os.path.realpath(os.path.dirname(given)), os.path.basename(given))
+        found = {"path": path, "file": os.path.realpath(path)}
+        if found["file"] == os.path.realpath(sys.executable):
             venv = bool(importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"))
-            return {"path": os.path.realpath(path), "version": platform.python_version(), "venv": venv}
+            return {**found, "version": platform.python_version(), "venv": venv}
         script = (
-            "import importlib.util as u, json, os, platform, sys; print(json.dumps({"
-            "'path': os.path.realpath(sys.executable), 'version': platform.python_version(),"
+            "import importlib.util as u, json, platform; print(json.dumps({'version': platform.python_version(),"
             "'venv': bool(u.find_spec('venv') and u.find_spec('ensurepip'))}))"
         )
-        out = self.run(path, "-I", "-c", script)
-        return json.loads(out) if out else {}
+        rc, out, err = self.module.run_command([path, "-I", "-c", script])
+        try:
+            return {**found, **(json.loads(out) if rc == 0 else {"problem": last_line(err or out)})}
+        except (TypeError, ValueError):
+            return {**found, "problem": "it is another program"}
+
+    @staticmethod
+    def interpreters() -> list[str]:
+        """Interpreters in the usual places, by the name that tells the version where one does."""
+        found = set()
+        for directory in [*os.environ.get("PATH", "").split(":"), *PYTHON_DIRECTORIES]:
+            for path in glob.iglob(os.path.join(directory, "python3*")):
+                final = os.path.realpath(path)
+                name = final if re.match(r"python3\.\d+$", os.path.basename(final)) else path
+                if re.match(r"python3(\.\d+)?$", os.path.basename(name)) and os.access(name, os.X_OK):
+                    found.add(name)
+        return sorted(found)
 
     def packages(self) -> list[str]:
         wanted = self.module.params["packages"]
@@ -439,6 +481,19 @@ class Host:
             else:
                 unfinished.append(path)
         return complete, unfinished
+
+    def dead_venvs(self, venvs: list[str]) -> dict[str, str]:
+        paths = {name: os.path.join(self.root, "venvs", name, "bin", "python") for name in venvs}
+        return {name: os.path.realpath(path) for name, path in paths.items() if not os.path.exists(path)}
+
+    def neighbours(self) -> dict[str, list[str]]:
+        """Addresses of the role's other applications. One that is disabled has none: it doesn't come back by itself."""
+        found = {}
+        for path in sorted(glob.glob(os.path.join(UNIT_DIRECTORY, "sockets.target.wants", "*.socket"))):
+            name, text = os.path.basename(path)[: -len(".socket")], read(path)
+            if name != self.name and MARK in text[:200]:
+                found[name] = re.findall(r"^ListenStream=(.+)$", text, re.MULTILINE)
+        return found
 
     def files(self, generations: dict[str, Any]) -> dict[str, Any]:
         paths = [os.path.join(UNIT_DIRECTORY, unit) for unit in self.units]

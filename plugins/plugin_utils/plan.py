@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -107,6 +108,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "create_user": desired["create_user"] and not observed["user"],
         "release": not desired["existing"] and (force or desired["release"] not in observed["releases"]),
         "venv": force or desired["venv"] not in observed["venvs"],
+        "leftovers": _leftovers(desired, observed),
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
         "switch": switch,
@@ -205,7 +207,10 @@ def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], i
     else:
         for kind, part in (("releases", "release"), ("venvs", "venv")):
             outside = part == "release" and generations[identity].get("existing")
-            if not outside and generations[identity][part] not in observed[kind]:
+            interpreter = observed["dead_venvs"].get(generations[identity][part]) if part == "venv" else None
+            if interpreter:
+                yield f"{got}, but the interpreter of its venv, {interpreter}, is gone: install it again. {accepts}"
+            elif not outside and generations[identity][part] not in observed[kind]:
                 yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
 
 
@@ -333,6 +338,14 @@ def _as_ufw_writes(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return written
 
 
+def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
+    """What is in the way of what is built: parts that an interrupted run left, a venv whose interpreter is gone."""
+    root = f"/opt/{desired['name']}"
+    venv = f"{root}/venvs/{desired['venv']}"
+    there = [*observed["unfinished"], *(f"{root}/venvs/{item}" for item in observed["dead_venvs"])]
+    return [path for path in (f"{root}/releases/{desired['release']}", venv, f"{venv}.supplies") if path in there]
+
+
 def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:
     """Directories that nothing needs: old generations, what only they used, what an interrupted run left behind."""
     root = f"/opt/{desired['name']}"
@@ -349,7 +362,7 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     return [
         *(f"{root}/generations/{item}" for item in generations if item not in keep),
         *(f"{root}/releases/{item}" for item in observed["releases"] if item not in releases),
-        *(f"{root}/venvs/{item}" for item in observed["venvs"] if item not in venvs),
+        *(f"{root}/venvs/{item}" for item in (*observed["venvs"], *observed["dead_venvs"]) if item not in venvs),
         *(path for path in observed["unfinished"] if path not in ours),
     ]
 
@@ -376,15 +389,46 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
 
 
 def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    """Say what is wrong with the interpreter, and what to do: which others there are, which package is missing."""
     name, found = desired["python"], observed["python"]
     oldest = ".".join(map(str, OLDEST_PYTHON))
-    accepts = f"It accepts an interpreter from {oldest} on. Example: gunicorn_python: python3"
+    package = f"{(found['file'] if found else name).rsplit('/', 1)[-1]}-venv"
     if not found:
-        yield f"gunicorn_python: got {name!r}, which is not on the host. {accepts}"
+        reason = "which is not on the host"
+        if re.fullmatch(r"python3(\.\d+)?", name):
+            reason += f"; `apt install {package}` brings it where the distribution has it"
+    elif "problem" in found:
+        reason = f"which doesn't run as Python 3: {found['problem']}"
     elif tuple(map(int, found["version"].split(".")[:2])) < OLDEST_PYTHON:
-        yield f"gunicorn_python: got {name!r}, which is Python {found['version']}. {accepts}"
-    elif not found["venv"] and not any(package.endswith("-venv") for package in desired["packages"]):
-        yield f"gunicorn_python: got {name!r}, which lacks the modules venv and ensurepip. {accepts}"
+        reason = f"which is Python {found['version']}, and Gunicorn needs {oldest} or later"
+    elif not found["venv"] and not _brings_venv(found["file"], desired["packages"]):
+        reason = "which lacks the modules venv and ensurepip; install it with both"
+        if found["file"].startswith("/usr/bin/"):
+            reason = f"which lacks the modules venv and ensurepip; set gunicorn_system_packages: [{package}]"
+    else:
+        return
+    others = [path for path in observed["interpreters"] if path not in found.values() and _may_do(path)]
+    there = f"The host has {', '.join(others)}" if others else "The host has no other"
+    example = max(others, key=lambda path: (_version_of(path), path.startswith("/usr/bin/")), default="python3")
+    yield (
+        f"gunicorn_python: got {name!r}, {reason}. It accepts an interpreter from {oldest} on, by name or absolute "
+        f"path. {there}. Example: gunicorn_python: {example}"
+    )
+
+
+def _brings_venv(file: str, packages: Iterable[str]) -> bool:
+    """Tell whether the packages to install complete an interpreter: those of Debian do for its own ones."""
+    return file.startswith("/usr/bin/") and any(package.endswith("-venv") for package in packages)
+
+
+def _version_of(path: str) -> tuple[int, ...]:
+    """Version in the name of an interpreter; empty where it has none."""
+    match = re.search(r"/python(3)\.(\d+)$", path)
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def _may_do(path: str) -> bool:
+    return not _version_of(path) or _version_of(path) >= OLDEST_PYTHON
 
 
 def _user_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
@@ -411,21 +455,55 @@ def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> I
 
 
 def _port_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    """Say who has an address: another application of the role, also one that is stopped, or somebody else."""
+    for address in map(_as_parsed, (address["listen_stream"] for address in desired["addresses"])):
+        holder, way_out = _neighbour_at(address, observed), ""
+        if holder:
+            way_out = f"`systemctl disable --now {holder}.socket {holder}` on the host first"
+            holder = f"the application {holder!r} of this host has"
+        else:
+            holder = _listener_at(address, desired, observed)
+            way_out = "stop that process first"
+        if holder:
+            example = f"{address.text}-2" if address.path else f"0.0.0.0:{address.port % 65535 + 1}"
+            yield (
+                f"gunicorn_bind: got {address.text!r}, which {holder}. It accepts an address that is free. "
+                f'Example: gunicorn_bind: ["{example}"], or {way_out}'
+            )
+
+
+def _as_parsed(listen_stream: str) -> bind.Address:
+    return bind.parse(f"unix:{listen_stream}" if listen_stream.startswith("/") else listen_stream)
+
+
+def _neighbour_at(address: bind.Address, observed: Mapping[str, Any]) -> str:
+    """Name of the role's other application that an address belongs to."""
+    for name, addresses in observed["neighbours"].items():
+        if any(bind.clash(address, _as_parsed(each)) for each in addresses):
+            return str(name)
+    return ""
+
+
+def _listener_at(address: bind.Address, desired: Mapping[str, Any], observed: Mapping[str, Any]) -> str:
+    """Who else listens on an address, in words."""
     units = [f"{desired['name']}-{slot}.service" for slot in SLOTS]
     socket = observed["units"][f"{desired['name']}.socket"]
     public = socket["Listen"] if socket["ActiveState"] == "active" else []
-    for address in desired["addresses"]:
-        for item in observed["listening"]:
-            host = f"[{item['address']}]" if ":" in item["address"] else item["address"]
-            ours = item["unit"] in units or f"{host}:{item['port']}" in public
-            if ours or address["port"] != item["port"] or not _in_the_way(item["address"], address["host"]):
-                continue
-            yield (
-                f"gunicorn_bind: got port {item['port']}, which {item['process'] or 'another process'} already listens "
-                f"on ({item['address']}). It accepts an address that is free. Example: gunicorn_bind: "
-                f'["0.0.0.0:{item["port"] + 1}"], or stop that process first'
-            )
-            break
+    if address.path:
+        taken = address.path in observed["listening_paths"] and address.path not in public
+        return "another process already listens on" if taken else ""
+    for item in observed["listening"]:
+        host = f"[{item['address']}]" if ":" in item["address"] else item["address"]
+        ours = item["unit"] in units or f"{host}:{item['port']}" in public
+        if ours or address.port != item["port"] or not _in_the_way(item["address"], address.host):
+            continue
+        process = item["process"] or "another process"
+        if item["process"] == "systemd":
+            process = "a socket unit (`systemctl list-sockets`)"
+        elif item["unit"].endswith(".service"):
+            process += f" of {item['unit']}"
+        return f"{process} already listens on ({item['address']})"
+    return ""
 
 
 def _in_the_way(held: str, wanted: str) -> bool:

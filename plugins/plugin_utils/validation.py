@@ -599,8 +599,8 @@ def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
 def _misspelt(values: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
     """Find variables that somebody set for the role, which would ignore them.
 
-    Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name that is
-    close to one of the role's, and that of a setting of Gunicorn, unless ``gunicorn_settings`` has it anyway.
+    Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name close
+    to one of the role's, and that of a setting of Gunicorn, unless ``gunicorn_settings`` has it anyway.
     """
     prefix = "gunicorn_"
     known = [name[len(prefix) :] for name in VARIABLES]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .conftest import Controller, Load, Server
+from .conftest import ROOT, Controller, Load, Server
 
 Variables = dict[str, Any]
 
@@ -143,6 +143,73 @@ def test_what_somebody_edited_by_hand_is_put_right(controller: Controller, site:
     assert controller.play(site, variables).changed == 0
 
 
+# A server's own copy of its Python, as somebody might have built one.
+ANOTHER_PYTHON = """
+set -e
+real=$(readlink -f /usr/bin/python3)
+mkdir -p /opt/python-x/bin /opt/python-x/lib
+cp $real /opt/python-x/bin/
+cp -r /usr/lib/${real##*/} /opt/python-x/lib/
+ln -s ${real##*/} /opt/python-x/bin/python3
+"""
+
+
+def test_an_interpreter_that_is_upgraded_and_then_gone(
+    controller: Controller, site: Server, variables: Variables
+) -> None:
+    site.run(ANOTHER_PYTHON)
+    other = {**variables, "gunicorn_python": "/opt/python-x/bin/python3"}
+    play = controller.play(site, other)
+    assert play, play.output
+    assert site.run("readlink -f /opt/hello/current/venv/bin/python").startswith("/opt/python-x/bin/python3.")
+    before = site.run("readlink /opt/hello/current/venv")
+
+    # Its version is a text in it, which gets another last digit.
+    version = site.run("/opt/python-x/bin/python3 -c 'import platform; print(platform.python_version())'")
+    upgraded = f"{version[:-1]}{(int(version[-1]) + 1) % 10}"
+    site.run(f"sed -i 's/{re.escape(version)}/{upgraded}/g' $(readlink -f /opt/python-x/bin/python3)")
+    with Load(site.address) as load:
+        play = controller.play(site, other)
+    assert play, play.output
+    assert "Ship the code" not in play.output, "another interpreter copies no code"
+    assert load.failures == []
+    assert site.run("readlink /opt/hello/current/venv") != before
+    assert f'"python": "{upgraded}"' in site.run("cat /opt/hello/current/generation.json")
+
+    site.run("rm -r /opt/python-x")
+    gone = controller.play(site, other)
+    real = site.run("readlink -f /usr/bin/python3")
+    assert not gone
+    said = " ".join(gone.output.split())
+    assert "gunicorn_python: got '/opt/python-x/bin/python3', which is not on the host." in said
+    assert f"The host has {real}. Example: gunicorn_python: {real}" in said
+    back = controller.play(site, {**variables, "gunicorn_release": "previous"})
+    assert not back
+    assert "the interpreter of its venv, /opt/python-x/bin/python3, is gone: install it again" in " ".join(
+        back.output.split()
+    )
+    assert (gone.changed, back.changed) == (0, 0)
+    assert site.get() == "Hello, World!"
+
+
+def traces(server: Server) -> str:
+    """What the application hello consists of on the server, and which processes it runs."""
+    return server.run(
+        "find /opt/hello /etc/systemd/system/hello* /var/lib/gunicorn/hello /var/log/gunicorn/hello"
+        " -printf '%p %m %u %g %s %l %T@\\n' | sort;"
+        "systemctl show --property MainPID,InvocationID,ActiveState hello.service hello.socket;"
+        "getent passwd hello; ufw show added | grep -w hello"
+    )
+
+
+def removal(name: str, port: int) -> str:
+    """The commands that the documentation gives to remove an application."""
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    block = page[page.index("### Remove an application") :].split("```")[1]
+    commands = re.findall(r"^\$ sudo ([^#\n]*)", block, re.MULTILINE)
+    return "; ".join(commands).replace("shop", name).replace("8000", str(port))
+
+
 def test_two_applications_in_one_play(
     controller: Controller, site: Server, variables: Variables, tmp_path: Path
 ) -> None:
@@ -160,11 +227,12 @@ def test_two_applications_in_one_play(
         gunicorn_bind: ["0.0.0.0:8010"]
 """
     )
-    before = site.run("systemctl show --property MainPID --value hello.service")
+    before = traces(site)
+    assert "ActiveState=active" in before
     play = controller.play(site, variables, playbook=str(playbook))
     assert play, play.output
     assert site.get(port=8000) == site.get(port=8010) == "Hello, World!"
-    assert site.run("systemctl show --property MainPID --value hello.service") == before, "the first one is left alone"
+    assert traces(site) == before, "the first one is left alone"
     again = controller.play(site, variables, playbook=str(playbook))
     assert again, again.output
     assert again.changed == 0, again.output
@@ -173,3 +241,20 @@ def test_two_applications_in_one_play(
     clash = controller.play(site, variables, "--check", playbook=str(playbook))
     assert not clash
     assert "'hello', another application of this run, listens on '0.0.0.0:8000'" in " ".join(clash.output.split())
+
+    # A later run, and a new name: that is another application, and the old one has the port, stopped or not.
+    site.run("systemctl stop second.socket second")
+    state = site.state()
+    sock = {**variables, "gunicorn_name": "renamed", "gunicorn_bind": ["127.0.0.1:8010"]}
+    taken = controller.play(site, sock)
+    assert not taken
+    assert "got '127.0.0.1:8010', which the application 'second' of this host has" in " ".join(taken.output.split())
+    assert taken.changed == 0
+    assert site.state() == state
+
+    site.run(f"bash -c '{removal('second', 8010)}'")
+    assert (
+        site.run("ls -d /opt/second /etc/systemd/system/second* 2>/dev/null; getent passwd second", check=False) == ""
+    )
+    assert "8010" not in site.run("ufw show added; ss --listening --tcp --numeric")
+    assert traces(site) == before, "to remove one touches no other"

@@ -146,7 +146,7 @@ def test_an_index_out_of_reach_touches_nothing_that_runs(
         ({"gunicorn_wsgi_app": "shop:app"}, ["gunicorn_wsgi_app", "shop.py"]),
         ({"gunicorn_bind": ["0.0.0.0:80000"]}, ["gunicorn_bind", "80000", "1 to 65535"]),
         ({"gunicorn_bind": ["localhost"]}, ["gunicorn_bind", "localhost", "0.0.0.0:8000"]),
-        ({"gunicorn_bind": ["0.0.0.0:22"]}, ["gunicorn_bind", "port 22", "sshd"]),
+        ({"gunicorn_bind": ["0.0.0.0:22"]}, ["gunicorn_bind", "'0.0.0.0:22'", "sshd of ssh.service"]),
         ({"gunicorn_source": {"directory": "/nowhere"}}, ["gunicorn_source", "/nowhere", "not a directory"]),
         ({"gunicorn_source": {}}, ["gunicorn_source", "Example:"]),
         ({"gunicorn_settings": "workers=4"}, ["gunicorn_settings", "'workers=4'", "{workers: 4, timeout: 60}"]),

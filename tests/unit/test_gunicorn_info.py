@@ -424,23 +424,81 @@ def test_no_os_release(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatc
 
 def test_the_interpreter_that_runs_the_module(host: Callable[..., Host]) -> None:
     assert host(python=sys.executable).python() == {
-        "path": os.path.realpath(sys.executable),
+        "path": os.path.join(os.path.realpath(os.path.dirname(sys.executable)), os.path.basename(sys.executable)),
+        "file": os.path.realpath(sys.executable),
         "version": platform.python_version(),
         "venv": True,
     }
 
 
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_another_interpreter(host: Callable[..., Host], tmp_path: Path) -> None:
-    other = tmp_path / "python3.12"
-    other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    other.chmod(0o755)
-    found = host(python=str(other)).python()
-    assert (found["version"], found["venv"]) == (platform.python_version(), True)
+    other = program(tmp_path / "real/python3.12", f'exec {sys.executable} "$@"')
+    (tmp_path / "bin").symlink_to("real")
+    (tmp_path / "real/python3").symlink_to("python3.12")
+    found = host(python=str(tmp_path / "bin/python3")).python()
+    version = {"version": platform.python_version(), "venv": True}
+    assert found == {"path": f"{tmp_path}/real/python3", "file": str(other), **version}
 
 
-@pytest.mark.parametrize("python", ["python3.99", "/bin/false"])
-def test_no_interpreter(host: Callable[..., Host], python: str) -> None:
-    assert host(python=python).python() == {}
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("echo first; echo 'Unknown option: -I' >&2; echo >&2; exit 2", "Unknown option: -I"),
+        ("exit 1", "it says nothing"),
+        ("echo hello", "it is another program"),
+        ("echo 7", "it is another program"),
+    ],
+)
+def test_an_interpreter_that_does_not_run(host: Callable[..., Host], tmp_path: Path, text: str, problem: str) -> None:
+    path = str(program(tmp_path / "python", text))
+    assert host(python=path).python() == {"path": path, "file": path, "problem": problem}
+
+
+def test_no_interpreter(host: Callable[..., Host]) -> None:
+    assert host(python="python3.99").python() == {}
+
+
+def test_the_interpreters_of_the_host(
+    host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debian = program(tmp_path / "usr/bin/python3.11", "")
+    (tmp_path / "usr/bin/python3").symlink_to("python3.11")
+    program(tmp_path / "usr/bin/python3-config", "")
+    program(tmp_path / "usr/bin/python3.9", "").chmod(0o644)
+    wrapper = program(tmp_path / "opt/mine/bin/python3", "")
+    monkeypatch.setenv("PATH", f"{tmp_path}/usr/bin:{tmp_path}/nowhere")
+    monkeypatch.setattr(gunicorn_info, "PYTHON_DIRECTORIES", (f"{tmp_path}/opt/*/bin", f"{tmp_path}/usr/bin"))
+    assert host().interpreters() == [str(wrapper), str(debian)]
+
+
+def test_venvs_whose_interpreter_is_gone(host: Callable[..., Host], tmp_path: Path) -> None:
+    for name, interpreter in {"good": sys.executable, "dead": "/nowhere/bin/python3.12"}.items():
+        directory = tmp_path / "opt/shop/venvs" / name / "bin"
+        directory.mkdir(parents=True)
+        (directory / "python").symlink_to(interpreter)
+    assert host().dead_venvs(["dead", "good"]) == {"dead": "/nowhere/bin/python3.12"}
+    assert host().dead_venvs([]) == {}
+
+
+def test_other_applications(host: Callable[..., Host], tmp_path: Path) -> None:
+    ours = (
+        "# Written by the Ansible role pyweb.deploy.gunicorn.\n[Socket]\nListenStream={}\nListenStream=/run/{}.sock\n"
+    )
+    wants = tmp_path / "units/sockets.target.wants"
+    assert host().neighbours() == {}
+    wants.mkdir()
+    for name, text in {"shop": ours, "blog": ours, "stopped": ours, "ssh": "[Socket]\nListenStream=22\n"}.items():
+        unit = write(tmp_path / f"units/{name}.socket", text.format("127.0.0.1:8001", name))
+        if name != "stopped":
+            (wants / unit.name).symlink_to(unit)
+    assert host().neighbours() == {"blog": ["127.0.0.1:8001", "/run/blog.sock"]}
 
 
 def test_debian_packages(host: Callable[..., Host]) -> None:

@@ -59,7 +59,8 @@ def bare() -> Data:
     return {
         "os": {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
         "systemd": True,
-        "python": {"path": "/usr/bin/python3.11", "version": "3.11.2", "venv": False},
+        "python": {"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": False},
+        "interpreters": ["/usr/bin/python3.11"],
         "packages": [],
         "user": {},
         "units": {unit: copy.deepcopy(unknown) for unit in units},
@@ -69,12 +70,14 @@ def bare() -> Data:
         "unfinished": [],
         "releases": [],
         "venvs": [],
+        "dead_venvs": {},
         "current": "",
         "previous": "",
         "files": {},
         "foreign": [],
         "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")],
         "listening_paths": [],
+        "neighbours": {},
         "last_run": "",
         "ssh_ports": [22],
         "firewall": {"installed": False, "enabled": False, "rules": []},
@@ -741,15 +744,6 @@ def gone(*identities: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("packages", "refused"), [(["tar"], True), (["tar", "python3.12-venv"], False)])
-def test_an_interpreter_without_venv(desired: Data, bare: Data, packages: list[str], refused: bool) -> None:
-    desired["python"] = "/usr/bin/python3.12"
-    desired["packages"] = packages
-    bare["python"] = {"path": "/usr/bin/python3.12", "version": "3.12.1", "venv": False}
-    problems = make_plan(desired, bare)["problems"]
-    assert ["lacks the modules venv and ensurepip" in each for each in problems] == ([True] if refused else [])
-
-
 @pytest.mark.parametrize("keep", [3, 9])
 @pytest.mark.parametrize("failed", [False, True])
 def test_a_generation_that_never_served_is_no_history(desired: Data, history: Data, failed: bool, keep: int) -> None:
@@ -811,6 +805,17 @@ def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
         f"{ROOT}/generations/{generation_id(desired)}",
     ]
     assert make_plan(desired, bare)["obsolete_paths"] == []
+
+
+def test_what_is_built_anew_is_removed_before(desired: Data, observed: Data) -> None:
+    venv = f"{ROOT}/venvs/{desired['venv']}"
+    assert make_plan(desired, observed)["leftovers"] == []
+    observed["unfinished"] = [f"{venv}.supplies", f"{ROOT}/venvs/other", f"{ROOT}/releases/{desired['release']}"]
+    assert make_plan(desired, observed)["leftovers"] == [observed["unfinished"][2], observed["unfinished"][0]]
+    observed.update(unfinished=[], venvs=[], dead_venvs={desired["venv"]: "/opt/python/bin/python3", "other": "/gone"})
+    plan = make_plan(desired, observed)
+    assert (plan["venv"], plan["leftovers"]) == (True, [venv])
+    assert plan["obsolete_paths"] == [f"{ROOT}/venvs/other"], "nothing needs that one"
 
 
 def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data) -> None:
@@ -970,7 +975,7 @@ def test_going_back_to_a_port_that_somebody_took(desired: Data, bare: Data, befo
     bind_to(before, "0.0.0.0:9000")
     observed = with_before(desired, bare, before)
     observed["listening"].append(listener("0.0.0.0", 9000))
-    assert "nginx already listens" in only(make_plan(back(), observed))
+    assert "nginx of nginx.service already listens" in only(make_plan(back(), observed))
 
 
 THERE = f"on the host: {'6' * 12}, made 2026-06-01T00:00:00Z; {OLD}, made 2026-05-01T00:00:00Z."
@@ -985,6 +990,11 @@ THERE = f"on the host: {'6' * 12}, made 2026-06-01T00:00:00Z; {OLD}, made 2026-0
         (OLDER, {}, f"'{OLDER}', which never took traffic."),
         (OLD, {"releases": ["rrrrrrrrrrrr"]}, f"'{OLD}', but its release is gone from /opt/shop/releases."),
         ("previous", {"venvs": ["vvvvvvvvvvvv"]}, "'previous', but its venv is gone from /opt/shop/venvs."),
+        (
+            "previous",
+            {"venvs": ["vvvvvvvvvvvv"], "dead_venvs": {"bbbbbbbbbbbb": "/opt/python/bin/python3.12"}},
+            "'previous', but the interpreter of its venv, /opt/python/bin/python3.12, is gone: install it again.",
+        ),
     ],
 )
 def test_no_way_back(desired: Data, bare: Data, before: Data, release: str, change: Data, said: str) -> None:
@@ -1096,18 +1106,71 @@ def test_no_systemd(desired: Data, bare: Data) -> None:
     assert "isn't run by systemd" in only(make_plan(desired, bare))
 
 
+def interpreter(file: str, version: str = "3.13.5", **more: Any) -> Data:
+    return {"path": file, "file": file, "version": version, "venv": True, **more}
+
+
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("name", "found", "said"),
     [
-        ({}, "'python3', which is not on the host"),
-        ({"path": "/usr/bin/python3.9", "version": "3.9.2"}, "'python3', which is Python 3.9.2"),
-        ({"path": "/usr/bin/python2", "version": "2.7.18"}, "'python3', which is Python 2.7.18"),
+        (
+            "python3.13",
+            {},
+            "which is not on the host; `apt install python3.13-venv` brings it where the distribution has it. ",
+        ),
+        ("/opt/python/bin/python3", {}, "which is not on the host. "),
+        (
+            "python3",
+            interpreter("/usr/bin/python3.9", "3.9.2"),
+            "which is Python 3.9.2, and Gunicorn needs 3.10 or later. ",
+        ),
+        (
+            "python2",
+            {"path": "/usr/bin/python2", "file": "/usr/bin/python2.7", "problem": "Unknown option: -I"},
+            "which doesn't run as Python 3: Unknown option: -I. ",
+        ),
+        (
+            "/opt/python/bin/python3",
+            interpreter("/opt/python/bin/python3", venv=False),
+            "which lacks the modules venv and ensurepip; install it with both. ",
+        ),
+        (
+            "/usr/local/bin/python3",
+            interpreter("/usr/bin/python3.11", path="/usr/local/bin/python3", venv=False),
+            "which lacks the modules venv and ensurepip; set gunicorn_system_packages: [python3.11-venv]. ",
+        ),
     ],
 )
-def test_no_good_python(desired: Data, bare: Data, found: Data, said: str) -> None:
-    bare["python"] = found
+def test_no_good_python(desired: Data, bare: Data, name: str, found: Data, said: str) -> None:
+    desired.update(python=name, packages=["tar"])
+    bare.update(python=found, interpreters=["/usr/bin/python3.9", "/usr/local/bin/python3.12", "/usr/bin/python3.13"])
     message = only(make_plan(desired, bare))
-    assert message.startswith(f"gunicorn_python: got {said}. It accepts an interpreter from 3.10 on. ")
+    assert message == (
+        f"gunicorn_python: got {name!r}, {said}It accepts an interpreter from 3.10 on, by name or absolute path. "
+        "The host has /usr/local/bin/python3.12, /usr/bin/python3.13. Example: gunicorn_python: /usr/bin/python3.13"
+    )
+
+
+def test_no_other_python(desired: Data, bare: Data) -> None:
+    bare.update(python=interpreter("/usr/bin/python3.9", "3.9.2"), interpreters=["/usr/bin/python3.9"])
+    message = only(make_plan(desired, bare))
+    assert message.endswith(" The host has no other. Example: gunicorn_python: python3")
+
+
+@pytest.mark.parametrize(
+    ("file", "packages", "refused"),
+    [
+        ("/usr/bin/python3.12", ["tar"], True),
+        ("/usr/bin/python3.12", ["tar", "python3.12-venv"], False),
+        ("/usr/local/bin/python3", ["tar", "python3-venv"], True),
+    ],
+)
+def test_an_interpreter_without_venv(desired: Data, bare: Data, file: str, packages: list[str], refused: bool) -> None:
+    """What Debian packages bring is for Debian's own interpreters."""
+    desired["packages"] = packages
+    bare["python"] = interpreter(file, venv=False)
+    problems = make_plan(desired, bare)["problems"]
+    assert ["lacks the modules venv and ensurepip" in each for each in problems] == ([True] if refused else [])
 
 
 @pytest.mark.parametrize("version", ["3.10.0", "3.13.5", "3.15.0rc1"])
@@ -1159,8 +1222,11 @@ def test_a_port_that_somebody_else_holds(desired: Data, bare: Data, wanted: str,
     bind_to(desired, f"[{wanted}]:8000" if ":" in wanted else f"{wanted}:8000")
     bare["listening"].append(listener(taken))
     message = only(make_plan(desired, bare))
-    assert message.startswith(f"gunicorn_bind: got port 8000, which nginx already listens on ({taken}). ")
-    assert 'gunicorn_bind: ["0.0.0.0:8001"]' in message
+    got = desired["addresses"][0]["listen_stream"]
+    assert message.startswith(
+        f"gunicorn_bind: got '{got}', which nginx of nginx.service already listens on ({taken}). "
+    )
+    assert message.endswith('Example: gunicorn_bind: ["0.0.0.0:8001"], or stop that process first')
 
 
 @pytest.mark.parametrize(
@@ -1183,9 +1249,64 @@ def test_one_message_for_a_port_however_many_hold_it(desired: Data, bare: Data) 
     only(make_plan(desired, bare))
 
 
-def test_another_application_of_the_role_is_somebody_else(desired: Data, bare: Data) -> None:
-    bare["listening"].append(listener("0.0.0.0", process="gunicorn", unit="shop2-blue.service"))
-    assert "gunicorn already listens" in only(make_plan(desired, bare))
+def shown(listen_stream: str) -> str:
+    return f"unix:{listen_stream}" if listen_stream.startswith("/") else listen_stream
+
+
+def test_a_port_that_a_socket_unit_holds(desired: Data, bare: Data) -> None:
+    bare["listening"].append(listener("0.0.0.0", 8000, "systemd", "init.scope", systemd=True))
+    assert "which a socket unit (`systemctl list-sockets`) already listens on (0.0.0.0)" in only(
+        make_plan(desired, bare)
+    )
+
+
+def test_a_port_of_a_process_that_somebody_started_by_hand(desired: Data, bare: Data) -> None:
+    bare["listening"].append(listener("0.0.0.0", 8000, "python3", "session-3.scope"))
+    assert "which python3 already listens on (0.0.0.0)" in only(make_plan(desired, bare))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "clash"),
+    [
+        ("0.0.0.0:8000", "127.0.0.1:8000", True),
+        ("0.0.0.0:8000", "0.0.0.0:8001", False),
+        ("[::]:8000", "0.0.0.0:8000", False),
+        ("[::]:8000", "[::1]:8000", True),
+        ("/run/shop.sock", "/run/shop.sock", True),
+        ("/run/shop.sock", "/run/blog.sock", False),
+    ],
+)
+@pytest.mark.parametrize("runs", [True, False])
+def test_an_address_of_another_application(
+    desired: Data, bare: Data, mine: str, theirs: str, clash: bool, runs: bool
+) -> None:
+    """It keeps its address while it is stopped: the next start of the host would start it again."""
+    bind_to(desired, mine)
+    bare["neighbours"] = {"wiki": ["127.0.0.1:9999"], "blog": [theirs]}
+    if runs and clash and ":" in mine:
+        bare["listening"].append(listener("::" if ":" in mine.rsplit(":", 1)[0] else "0.0.0.0", process="gunicorn"))
+    plan = make_plan(desired, bare)
+    if clash:
+        message = only(plan)
+        assert message.startswith(
+            f"gunicorn_bind: got {shown(mine)!r}, which the application 'blog' of this host has. "
+        )
+        assert message.endswith(", or `systemctl disable --now blog.socket blog` on the host first")
+    else:
+        assert plan["problems"] == []
+
+
+def test_a_unix_socket_of_somebody_else(desired: Data, bare: Data, observed: Data) -> None:
+    """When it opens one, systemd removes what is there."""
+    bind_to(desired, "/run/shop.sock")
+    for each in (bare, observed):
+        each["listening_paths"] = ["/run/shop.sock"]
+        message = only(make_plan(desired, each))
+        assert message.startswith(
+            "gunicorn_bind: got 'unix:/run/shop.sock', which another process already listens on. "
+        )
+    observed["units"]["shop.socket"]["Listen"] = ["/run/shop.sock"]
+    assert make_plan(desired, observed)["problems"] == [], "it is the application's own"
 
 
 @pytest.mark.parametrize("wanted", ["0.0.0.0", "127.0.0.1"])
@@ -1207,7 +1328,7 @@ def test_our_own_ipv6_socket_is_not_somebody_else(desired: Data, observed: Data)
 def test_a_socket_unit_that_is_down_holds_nothing(desired: Data, observed: Data) -> None:
     observed["units"]["shop.socket"]["ActiveState"] = "failed"
     observed["listening"][-1] = listener("0.0.0.0")
-    assert "nginx already listens" in only(make_plan(desired, observed))
+    assert "nginx of nginx.service already listens" in only(make_plan(desired, observed))
 
 
 @pytest.mark.parametrize(("rules", "enable", "locked_out"), [([], True, True), ([], False, False), (None, True, False)])
