@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -9,7 +10,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = os.environ.get("PYWEB_RELEASES", "debian12 debian13").split()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+SAMPLER = Path(__file__).parent / "integration" / "remote" / "sampler.py"
 SSH_CONFIG = Path(os.environ.get("RIG_STATE", ROOT / ".cache" / "rig")) / "ssh_config"
 
 
@@ -24,6 +26,12 @@ def rig(*arguments: str) -> str:
     """Call rig/server; its output."""
     command = [str(ROOT / "rig" / "server"), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def files_with(needles: Iterable[str], *directories: Path) -> str:
+    """Files of the controller that hold one of the texts."""
+    command = ["grep", "-rlsaF", "--file=-", *map(str, directories)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, input="\n".join(needles)).stdout
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,41 @@ class Server:
         """Output of a shell command, run as root."""
         docker = ["docker", "exec", f"pyweb-{self.name}", "sh", "-c", command]
         return subprocess.run(docker, check=check, capture_output=True, text=True).stdout.strip()
+
+    def put(self, path: Path | str, directory: str) -> None:
+        """Copy a file, or what is in a directory where the path ends in a dot."""
+        subprocess.run(["docker", "cp", "--quiet", str(path), f"pyweb-{self.name}:{directory}"], check=True)
+
+    def holding(self, *needles: str) -> str:
+        """Files of the whole server, and lines of its journal, that hold one of the texts.
+
+        Of the files those that were written in the last hours: the rest is as it was in the image.
+        """
+        command = r"""
+            cat >/dev/shm/needles
+            journalctl --output=export >/dev/shm/journal
+            find / -path /proc -prune -o -path /sys -prune -o -path /dev/shm/needles -o -path /dev/shm/journal -o \
+                -type f -cmin -300 -print0 | xargs -0 grep -laFf /dev/shm/needles
+            grep -aFf /dev/shm/needles /dev/shm/journal
+            rm /dev/shm/needles /dev/shm/journal
+        """
+        docker = ["docker", "exec", "--interactive", f"pyweb-{self.name}", "sh", "-c", command]
+        return subprocess.run(
+            docker, check=True, capture_output=True, text=True, input="\n".join(needles)
+        ).stdout.strip()
+
+    @contextlib.contextmanager
+    def sampled(self) -> Iterator[list[str]]:
+        """Collect every command line and environment that a process has meanwhile; complete at the end."""
+        samples: list[str] = []
+        self.run("mkdir -p /srv/sampler")
+        self.put(SAMPLER, "/srv/sampler/")
+        self.run("systemd-run --quiet --unit=sampler /usr/bin/python3 /srv/sampler/sampler.py /srv/sampler/samples")
+        try:
+            yield samples
+        finally:
+            self.run("systemctl stop sampler")
+            samples += self.run("cat /srv/sampler/samples && rm /srv/sampler/samples").splitlines()
 
     def get(self, path: str = "/", port: int = 8000) -> str:
         """Body of an answer over HTTP."""

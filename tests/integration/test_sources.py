@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Controller, Play, Server, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Controller, Play, Server, files_with, fresh_server
 
 from .conftest import Load
 
@@ -82,6 +82,12 @@ def write(directory: Path, files: dict[str, str]) -> Path:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text)
     return directory
+
+
+def built(play: Play) -> list[str]:
+    """What a run brought to the server, by the names of its tasks."""
+    tasks = {"code": "release | Ship the code", "venv": "venv | Install Gunicorn and the requirements"}
+    return [part for part, task in tasks.items() if f": {task}]" in play.output]
 
 
 # A private repository over SSH
@@ -183,6 +189,7 @@ def test_a_branch_a_tag_and_a_commit(site: Site, from_git: Repository) -> None:
         play = site.deploy(source)
     assert play, play.output
     assert load.failures == []
+    assert built(play) == ["code"], "a change of the code builds no venv"
     assert load.bodies == {"submodule first", "submodule second"}
     assert site.generation() != generation
     assert second in site.server.run("cat /opt/shop/current/generation.json")
@@ -190,22 +197,35 @@ def test_a_branch_a_tag_and_a_commit(site: Site, from_git: Repository) -> None:
     play = site.deploy({**source, "version": "v1"})
     assert play, play.output
     assert site.generation() == generation, "the tag leads back to the generation that is still there"
+    assert built(play) == []
 
-
-def test_the_key_never_reaches_the_server(site: Site, from_git: Repository) -> None:
-    play = site.deploy({"git": from_git.url, "version": "v1", "key_file": str(from_git.key)}, "-vvv", "--diff")
+    play = site.deploy({**source, "version": "v1"}, gunicorn_packages=["itsdangerous==2.2.0"])
     assert play, play.output
-    secret = from_git.key.read_text().splitlines()[1:-1]
-    for line in secret:
-        assert line not in play.output
-    (site.home / "needles").write_text("\n".join(secret))
-    subprocess.run(["docker", "cp", "-q", str(site.home / "needles"), f"pyweb-{site.server.name}:/dev/shm"], check=True)
-    places = "/opt /etc /root /home /tmp /var /run"
-    found = site.server.run(
-        f"grep --recursive --files-with-matches --fixed-strings -f /dev/shm/needles {places}", check=False
-    )
-    assert found == ""
-    assert site.server.run("journalctl --no-pager | grep --fixed-strings -f /dev/shm/needles", check=False) == ""
+    assert built(play) == ["venv"], "a change of the packages copies no code"
+
+
+def seen(site: Site, play: Play, samples: list[str], *keys: Path) -> list[str]:
+    """Where a line of a key turned up: in the output, in the controller's directories, on the server."""
+    secret = [line for key in keys for line in key.read_text().splitlines()[1:-1]]
+    assert files_with(secret, *keys).split() == list(map(str, keys)), "what is looked for can be found"
+    texts = {"the output": play.output, "a process of the server": "\n".join(samples)}
+    # Ansible's own temporary files on the controller, the cache, and what modules leave there.
+    places = [site.home / "tmp", site.home / "pyweb.deploy", Path.home() / ".ansible", *Path("/tmp").glob("ansible*")]
+    return [
+        *(name for name, text in texts.items() if any(line in text for line in secret)),
+        *files_with(secret, *places).splitlines(),
+        *site.server.holding(*secret).splitlines(),
+    ]
+
+
+def test_the_key_is_seen_nowhere(site: Site, from_git: Repository) -> None:
+    from_git.commit(code("unseen") | {"words.py": ""})
+    with site.server.sampled() as samples:
+        play = site.deploy({"git": from_git.url, "version": "main", "key_file": str(from_git.key)}, "-vvv", "--diff")
+    assert play, play.output
+    assert "Ship the code" in play.output
+    assert any("gunicorn" in line for line in samples)
+    assert seen(site, play, samples, from_git.key) == []
     assert site.server.run("find / -xdev -name .git", check=False) == ""
 
 
@@ -224,8 +244,12 @@ def test_what_cannot_be_fetched(site: Site, from_git: Repository, change: dict[s
     address = from_git.url.split("@")[1].split("/")[0]
     filled = {key: value.format(address=address, directory=site.home) for key, value in change.items()}
     before = site.generation()
-    play = site.deploy({"git": from_git.url, "version": "v1", "key_file": str(from_git.key), **filled})
+    with site.server.sampled() as samples:
+        play = site.deploy(
+            {"git": from_git.url, "version": "v1", "key_file": str(from_git.key), **filled}, "-vvv", "--diff"
+        )
     assert not play
+    assert seen(site, play, samples, from_git.key, other) == []
     assert "which could not be fetched on the controller" in play.output
     assert reason in play.output
     assert "rescued=1" in play.output
@@ -278,6 +302,15 @@ def test_an_archive_of_a_url_and_the_same_as_a_file(site: Site, downloads: tuple
             zipped.writestr(name, text)
     play = site.deploy({"archive": str(tmp_path / "shop.zip")})
     assert (play.rc, play.changed) == (0, 0), f"the same files are the same release: {play.output}"
+
+    other = {"archive": str(pack(tmp_path / "other.tar.xz", write(tmp_path / "shop", code("other archive"))))}
+    play = site.deploy(other)
+    assert play, play.output
+    assert built(play) == ["code"], "a change of the code builds no venv"
+    assert site.server.get() == "word other archive"
+    play = site.deploy(other, gunicorn_packages=["blinker==1.9.0"])
+    assert play, play.output
+    assert built(play) == ["venv"], "a change of the packages copies no code"
 
 
 def test_archives_that_are_refused(site: Site, downloads: tuple[Path, str], tmp_path: Path) -> None:
@@ -394,7 +427,7 @@ def test_an_application_that_somebody_else_puts_there(site: Site, tmp_path: Path
     def put(mark: str) -> None:
         write(tmp_path / "srv", code(mark))
         site.server.run("mkdir -p /srv/shop")
-        subprocess.run(["docker", "cp", "-q", f"{tmp_path}/srv/.", f"pyweb-{site.server.name}:/srv/shop"], check=True)
+        site.server.put(f"{tmp_path}/srv/.", "/srv/shop")
 
     source = {"existing": "/srv/shop"}
     listed = "cd /srv/shop && find . -type f -printf '%p %U %m %T@\\n' | sort"
