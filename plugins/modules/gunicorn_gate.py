@@ -50,6 +50,12 @@ options:
         description: Seconds to wait for the first healthy answer.
         type: int
         default: 30
+      tls:
+        description:
+          - Whether the service speaks TLS. Its certificate isn't verified, since the socket is the service's own.
+          - The name that the client asks for (SNI) is that of O(health.host), the protocol (ALPN) is HTTP/1.1.
+        type: bool
+        default: false
   watch:
     description: Seconds to go on watching after the first healthy answer.
     type: int
@@ -124,9 +130,11 @@ reason:
 import http.client
 import re
 import socket
+import ssl
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -143,18 +151,27 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 WORKER_DIED = re.compile(r"\[[^]]+\] \[\d+\] \[(?:ERROR|WARNING)\] (Worker \(pid:\d+\) (?:exited with|was sent) .*)")
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket or over TCP; over TLS, where it is wanted for the name of a host."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
+    def __init__(self, address: dict[str, Any], timeout: float, tls_for: str | None = None) -> None:
+        self.path, self.tls_for = address["path"], tls_for
+        host = "localhost" if self.path else LOOPBACK.get(address["host"], address["host"])
+        super().__init__(host, address["port"] or None, timeout=timeout)
 
     def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+        """Connect to the socket, and agree on TLS."""
+        if self.path:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self.path)
+        else:
+            super().connect()
+        if self.tls_for is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["http/1.1"])
+            self.sock = context.wrap_socket(self.sock, server_hostname=urlsplit("//" + self.tls_for).hostname)
 
 
 def read_body(answer: http.client.HTTPResponse, seconds: float) -> str:
@@ -169,21 +186,14 @@ def read_body(answer: http.client.HTTPResponse, seconds: float) -> str:
     return body.decode("utf-8", "replace")
 
 
-def connect_to(address: dict[str, Any], timeout: float) -> http.client.HTTPConnection:
-    """Prepare a connection to a Unix socket or over TCP."""
-    if address["path"]:
-        return UnixConnection(address["path"], timeout)
-    return http.client.HTTPConnection(LOOPBACK.get(address["host"], address["host"]), address["port"], timeout=timeout)
-
-
 def ask(address: dict[str, Any], health: dict[str, Any], timeout: float) -> tuple[int, str]:
     """Send one request: its HTTP status (0 where no answer came) and what is wrong with the answer, if anything."""
-    connection = connect_to(address, timeout)
+    connection = Connection(address, timeout, health["host"] if health["tls"] else None)
     try:
         connection.request("GET", health["path"], headers={"Host": health["host"], "Connection": "close"})
         answer = connection.getresponse()
         body = read_body(answer, timeout)
-    except (OSError, http.client.HTTPException) as problem:
+    except (OSError, ValueError, http.client.HTTPException) as problem:  # ValueError: TLS can't ask for such a name
         return 0, f"no answer to GET {health['path']}: {str(problem) or type(problem).__name__}"
     finally:
         connection.close()
@@ -259,7 +269,7 @@ class Gate:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.unit = module.params["name"] + ".service"
-        self.private = {"path": f"/run/gunicorn/{module.params['name']}.sock"}
+        self.private = {"host": "", "port": 0, "path": f"/run/gunicorn/{module.params['name']}.sock"}
         self.health = module.params["health"]
         self.systemctl = module.get_bin_path("systemctl", required=True)
         self.invocation = ""
@@ -388,6 +398,7 @@ def main() -> None:
                     "status": {"type": "list", "elements": "int", "default": [200]},
                     "expect": {"type": "str", "default": ""},
                     "timeout": {"type": "int", "default": 30},
+                    "tls": {"type": "bool", "default": False},
                 },
             },
             "watch": {"type": "int", "default": 0},

@@ -32,6 +32,11 @@ options:
     type: list
     elements: str
     default: []
+  needed:
+    description: Files of the host that the application can't start without.
+    type: list
+    elements: str
+    default: []
   source:
     description: An application that is on the host already, to look into it.
     type: dict
@@ -114,6 +119,11 @@ gunicorn:
       description: The user's entry in the user database; empty where there is none.
       type: dict
       sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
+    missing:
+      description: Those of O(needed) that are no files.
+      type: list
+      elements: str
+      sample: [/etc/letsencrypt/live/shop.example/privkey.pem]
     source:
       description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
       type: dict
@@ -330,6 +340,7 @@ class Host:
             "interpreters": self.interpreters(),
             "packages": self.packages(),
             "user": self.user(),
+            "missing": [path for path in self.module.params["needed"] if not os.path.isfile(path)],
             "source": self.source(),
             "units": units,
             "live": self.live(),
@@ -595,6 +606,7 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "needed": {"type": "list", "elements": "str", "default": []},
             "source": {
                 "type": "dict",
                 "options": {

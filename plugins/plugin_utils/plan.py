@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import CERTIFICATES
 
 SLOTS = ("blue", "green")
 SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
@@ -45,6 +46,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
       ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
+      ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``generation_files``: name in the generation's directory to text;
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
@@ -379,6 +381,7 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
     if not desired["restore"]:
         yield from _python_problems(desired, observed)
         yield from _user_problems(desired, observed)
+        yield from _credential_problems(desired, observed)
     yield from _name_problems(desired, observed)
     yield from _port_problems(desired, observed)
     if desired["rules"] is not None and desired["firewall_enable"] and not desired["ssh_ports"]:
@@ -443,6 +446,15 @@ def _user_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> I
             f"gunicorn_user: got {user!r}, which is not a user of the host. It accepts one that exists, or an empty "
             "string for one of the application's own. Example: gunicorn_user: ''"
         )
+
+
+def _credential_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    for name, path in desired["credentials"].items():
+        if path in observed["missing"]:
+            yield (
+                f"gunicorn_settings: {name}: got {path!r}, which is not a file on the host. It accepts one that is "
+                f"there; only root needs to be able to read it. Example: gunicorn_settings: {{{CERTIFICATES}}}"
+            )
 
 
 def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:

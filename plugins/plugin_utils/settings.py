@@ -15,25 +15,18 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import plain
 
-_TLS = "end TLS in a web server in front; the health check speaks plain HTTP"
 _RELOAD = "leave it out; deploy again, the old generation serves until the new one is healthy"
 
 OWNED_SETTINGS = {
     "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
-    "ca_certs": _TLS,
-    "cert_reqs": _TLS,
-    "certfile": _TLS,
     "chdir": "leave it out; it is the directory of the release",
     "check_config": "leave it out; Gunicorn would end after it, and the role checks each configuration anyway",
-    "ciphers": _TLS,
     "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
     "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
     "daemon": "leave it out; systemd runs the service in the background",
     "default_proc_name": "set proc_name, which wins over it",
-    "do_handshake_on_connect": _TLS,
     "group": "set gunicorn_user; the service runs with that user's group",
     "initgroups": "leave it out; systemd sets the groups",
-    "keyfile": _TLS,
     "paste": "set gunicorn_wsgi_app to a module of yours that calls paste.deploy.loadapp(); Gunicorn reads this one "
     "on its command line only",
     "pidfile": "leave it out; `systemctl show --property MainPID NAME` tells the process",
@@ -45,9 +38,7 @@ OWNED_SETTINGS = {
     "reload_extra_files": _RELOAD,
     "reuse_port": "leave it out; Gunicorn would open ports of its own beside those that systemd holds",
     "spew": "leave it out; it logs every line of code that runs, and loglevel: debug is what a log can bear",
-    "ssl_context": _TLS,
-    "ssl_version": _TLS,
-    "suppress_ragged_eofs": _TLS,
+    "ssl_version": "define ssl_context in gunicorn_conf_extra; Gunicorn ignores this one",
     "umask": 'set gunicorn_service_options: {UMask: "0027"}; Gunicorn\'s own reaches no file of the application',
     "user": "set gunicorn_user",
     "when_ready": "define the function in gunicorn_conf_extra",
@@ -81,6 +72,17 @@ EXTRAS = {
 }
 """Gunicorn's extras that settings may need, each with the distribution that it stands for."""
 
+WITH_CERTFILE = (
+    *("keyfile", "ca_certs", "cert_reqs", "ciphers", "do_handshake_on_connect", "ssl_context", "suppress_ragged_eofs"),
+)
+"""Settings of TLS that Gunicorn looks at only where it has a certificate."""
+
+CERTIFICATES = (
+    "certfile: /etc/letsencrypt/live/shop.example/fullchain.pem, "
+    "keyfile: /etc/letsencrypt/live/shop.example/privkey.pem"
+)
+"""Example of the settings that turn TLS on."""
+
 _TAKEN = ("functools", "globals", "math", "os")
 """Names that the configuration file itself needs."""
 
@@ -98,7 +100,7 @@ def problems(settings: Mapping[Any, Any]) -> Iterator[str]:
             plain(value)
         except TypeError as problem:
             yield f"{key}: {problem}"
-    for check in (_worker_class, _numbers, _protocols, _raw_env):
+    for check in (_worker_class, _numbers, _tls, _protocols, _raw_env):
         yield from check(settings)
 
 
@@ -172,18 +174,33 @@ def _numbers(settings: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{name}: with 0 of them nothing answers a request; use 1 or more"
 
 
+def _tls(settings: Mapping[Any, Any]) -> Iterator[str]:
+    for name in WITH_CERTFILE:
+        if settings.get(name) is not None and not settings.get("certfile"):
+            yield f"{name}: without certfile Gunicorn serves plain HTTP; example: {{{CERTIFICATES}}}"
+    for name in ("certfile", "keyfile", "ca_certs"):
+        value = settings.get(name)
+        if value and not re.fullmatch(r"""(/[^/\n\r%\\"']+)+""", str(value)):
+            yield f"{name}: {value!r} is not the absolute path of a file on the host; example: {{{CERTIFICATES}}}"
+    if _number(settings.get("cert_reqs", 0)) == 2:
+        yield (
+            "cert_reqs: with 2 the health check can't connect, because it has no certificate; use 1, and let the "
+            "application refuse who shows none, or let a web server in front ask for it"
+        )
+    elif _number(settings.get("cert_reqs", 0)) and not settings.get("ca_certs"):
+        yield "cert_reqs: without ca_certs, no client's certificate would be accepted; name the file of its issuers"
+
+
 def _protocols(settings: Mapping[Any, Any]) -> Iterator[str]:
     if str(settings.get("protocol")).strip() == "uwsgi":
         yield "protocol: 'uwsgi' can't pass the health check, which speaks HTTP; use proxy_pass in nginx"
     if "h2" not in str(settings.get("http_protocols")).lower():
         return
     cleartext = settings.get("http2_cleartext")
-    if cleartext in (None, False, "off"):
-        yield (
-            "http_protocols: without TLS, which the role leaves to a web server in front, nobody would get h2; "
-            "leave it out, or set http2_cleartext: both"
-        )
-    elif cleartext in (True, "prior-knowledge"):
+    tls = bool(settings.get("certfile"))
+    if cleartext in (None, False, "off") and not tls:
+        yield "http_protocols: without TLS nobody would get h2; set certfile and keyfile, or http2_cleartext: both"
+    elif not tls and cleartext in (True, "prior-knowledge"):
         yield "http2_cleartext: 'prior-knowledge' alone can't pass the health check, which speaks HTTP/1.1; use both"
     worker = settings.get("worker_class", "gthread")
     if _is_sync(worker) or worker == "tornado":

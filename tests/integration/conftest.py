@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import shutil
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +16,16 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
 
-__all__ = ["ROOT", "Controller", "Load", "Server"]
+__all__ = ["ROOT", "Controller", "Load", "Server", "connect"]
 
 APPLICATION = ROOT / "examples" / "flask_hello"
+
+
+def connect(address: str, port: int, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    """Prepare a connection, over TLS where there is a context for it."""
+    if tls:
+        return http.client.HTTPSConnection(address, port, timeout=20, context=tls)
+    return http.client.HTTPConnection(address, port, timeout=20)
 
 
 @dataclass
@@ -27,6 +35,7 @@ class Load:
     address: str
     port: int = 8000
     rate: float = 50
+    tls: ssl.SSLContext | None = None
     answers: list[tuple[float, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -50,7 +59,7 @@ class Load:
             if self.stop.wait(max(0.0, due - time.monotonic())):
                 return
             try:
-                connection = http.client.HTTPConnection(self.address, self.port, timeout=20)
+                connection = connect(self.address, self.port, self.tls)
                 connection.request("GET", "/", headers={"Connection": "close"})
                 answer = connection.getresponse()
                 body = answer.read().decode()

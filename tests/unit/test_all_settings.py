@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as rules
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
+from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
-from gunicorn import util
+from gunicorn import sock, util
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.config import Config, make_settings
 from gunicorn.glogging import Logger
@@ -34,6 +36,7 @@ Given = st.SearchStrategy[tuple[Any, Any]]
 """A value of gunicorn_settings, and what Gunicorn makes of it."""
 
 GUNICORN = make_settings()
+PEM = certificate_and_key()
 HOOKS = "hooks_of_all_settings"
 NASTY = (
     *("'", '"', "'''", "\\", "\\n", "\n", "\r\n", "\t", "\0", "#", "$HOME", "`id`", "%", "%(h)s", "%%", ",", "=", " "),
@@ -155,6 +158,17 @@ def log(empty: str | None) -> Given:
     return files.map(same) | st.sampled_from((("-", "-"), (empty, empty)))
 
 
+def copy(name: str) -> Given:
+    """Path of a file on the host; Gunicorn is given that of systemd's copy, which the fixture `directory` holds."""
+    return st.sampled_from(["/root/shop.pem", "/é/it is: a #file"]).map(lambda path: (path, Copy(name)))
+
+
+class Copy(str):
+    """Name of a file in systemd's directory of credentials."""
+
+    __slots__ = ()
+
+
 KINDS: dict[str, Callable[[Any], Given]] = {
     "_validate_callable": hook,
     "validate_asgi_lifespan": lambda _: choice("auto", "on", "off", none="auto"),
@@ -185,20 +199,36 @@ KINDS: dict[str, Callable[[Any], Given]] = {
 
 NARROWER: dict[str, Given] = {
     "accesslog": log(None),
+    "ca_certs": copy("ca_certs"),
+    "cert_reqs": st.sampled_from([same(0), same(1), ("1", 1)]),
+    "certfile": copy("certfile"),
+    "ciphers": st.sampled_from([same(None), same("ECDHE+AESGCM"), same("HIGH:!aNULL:!SHA1@STRENGTH")]),
     "errorlog": log("-"),
+    "keyfile": copy("keyfile"),
     "logconfig": st.sampled_from(((FILE, FILE), (None, None))),
     "logconfig_json": st.sampled_from(((FILE, FILE), (None, None))),
     "logger_class": st.sampled_from([same("gunicorn.glogging.Logger"), same("simple"), same(f"{HOOKS}.Logger")]),
     "loglevel": st.sampled_from([same(level) for level in ("debug", "INFO", "Warning", "error", "critical")]),
     "protocol": st.just(same("http")),
     "raw_env": environment(),
+    "ssl_context": st.just((f"{HOOKS}.context", FunctionName("context"))),
     "threads": number(1),
     "worker_class": st.sampled_from([same(name) for name in ("sync", "gthread", "asgi", f"{HOOKS}.Worker")]),
     "workers": number(1),
 }
 """Values of settings that accept less than their validator lets pass."""
 
-BESIDE = {"http_protocols": {"http2_cleartext": "both"}}
+CERTIFICATE = {"certfile": "/root/shop.pem"}
+BESIDE: dict[str, Data] = {
+    "ca_certs": CERTIFICATE,
+    "cert_reqs": {**CERTIFICATE, "ca_certs": "/root/shop.pem"},
+    "ciphers": CERTIFICATE,
+    "do_handshake_on_connect": CERTIFICATE,
+    "http_protocols": {"http2_cleartext": "both"},
+    "keyfile": CERTIFICATE,
+    "ssl_context": CERTIFICATE,
+    "suppress_ragged_eofs": CERTIFICATE,
+}
 """What a setting needs beside it."""
 
 MODULE = """\
@@ -210,6 +240,7 @@ def with_1(a): pass
 def with_2(a, b): pass
 def with_3(a, b, c): pass
 def with_4(a, b, c, d): pass
+def context(config, default): return default()
 
 
 class Logger(Base): pass
@@ -238,12 +269,16 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A release with what the values name, and the directory that this process is in meanwhile."""
     path = tmp_path_factory.mktemp("release")
     (path / "logs").mkdir()
+    (path / "credentials").mkdir()
+    for name in ("certfile", "keyfile", "ca_certs"):
+        (path / "credentials" / name).write_text("".join(PEM))
     (path / FILE).write_text("{}")
     (path / f"{HOOKS}.py").write_text(MODULE)
     (path / "wsgi.py").write_text("def app(environ, start_response): ...\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         patch.setenv("RUNTIME_DIRECTORY", str(path))
+        patch.setenv("CREDENTIALS_DIRECTORY", str(path / "credentials"))
         patch.setattr(sys, "path", [str(path), *sys.path])
         patch.setattr(sys, "argv", ["gunicorn", "--config", str(path / "gunicorn.conf.py")])
         patch.setattr("gunicorn.http2.is_http2_available", lambda: True)
@@ -279,7 +314,7 @@ def shown(value: Any) -> str:
 @pytest.mark.parametrize("kind", sorted({kind_of(setting) for setting in FREE.values()}))
 def test_values_arrive_in_gunicorn(role: Path, directory: Path, problems: Problems, kind: str) -> None:
     alike = {name: setting for name, setting in FREE.items() if kind_of(setting) == kind}
-    beside = {key: value for name in alike for key, value in BESIDE.get(name, {}).items()}
+    beside = {key: value for name in alike for key, value in BESIDE.get(name, {}).items() if key not in alike}
 
     @settings(max_examples=10, phases=[Phase.generate])
     @given(st.fixed_dictionaries({name: values_of(setting) for name, setting in alike.items()}))
@@ -288,7 +323,9 @@ def test_values_arrive_in_gunicorn(role: Path, directory: Path, problems: Proble
         assert list(rules.problems(wanted)) == []
         config = load(role, directory, gunicorn_settings=wanted)
         arrived = {name: shown(config.settings[name].get()) for name in alike}
-        assert arrived == {name: shown(expected) for name, (_, expected) in values.items()}
+        credentials = f"{directory}/credentials"
+        expected = {name: f"{credentials}/{to}" if isinstance(to, Copy) else to for name, (_, to) in values.items()}
+        assert arrived == {name: shown(value) for name, value in expected.items()}
         assert problems(config, vars(sys.modules["__config__"]), Logger.LOG_LEVELS) == []
 
     check()
@@ -401,10 +438,29 @@ def test_the_expressions_of_the_documentation_work(role: Path, directory: Path, 
     assert int(printed(directory)["workers"]) >= 1
 
 
-def test_the_hook_of_the_documentation_works(role: Path, directory: Path) -> None:
-    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "def " in block]
-    (directory / "gunicorn.conf.py").write_text(written(role, directory, **yaml.safe_load(block)))
-    assert printed(directory)["post_fork"] == "<post_fork()>"
+HOOK_EXAMPLES = {
+    re.findall(r"def (\w+)", block)[0]: yaml.safe_load(block)
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    if "def " in block
+}
+
+
+@pytest.fixture
+def example(role: Path, directory: Path) -> Callable[[str], Config]:
+    """Let Gunicorn load the example of a hook."""
+    return lambda hook: load(role, directory, **{"gunicorn_settings": CERTIFICATE, **HOOK_EXAMPLES[hook]})
+
+
+def test_the_hooks_of_the_documentation_load(example: Callable[[str], Config], problems: Problems) -> None:
+    assert set(HOOK_EXAMPLES) == {"post_fork", "ssl_context"}
+    for hook in HOOK_EXAMPLES:
+        config = example(hook)
+        assert getattr(config, hook).__module__ == "__config__"
+        assert problems(config, vars(sys.modules["__config__"]), Logger.LOG_LEVELS) == []
+
+
+def test_the_hook_of_the_documentation_for_tls(example: Callable[[str], Config]) -> None:
+    assert sock.ssl_context(example("ssl_context")).minimum_version == ssl.TLSVersion.TLSv1_3
 
 
 # Variables that are called like a setting

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
 
 Check = Callable[..., "tuple[int, list[str]]"]
 
@@ -108,13 +109,122 @@ def test_helpers_are_no_settings(check: Check) -> None:
                 'Example: gunicorn_settings: {raw_env: ["LANG=C.UTF-8"]}'
             ),
         ),
-        ("certfile = '/nowhere/a.pem'", "certfile: [Errno 2] No such file or directory: '/nowhere/a.pem'"),
-        ("keyfile = '/nowhere/a.pem'", "keyfile: [Errno 2] No such file or directory: '/nowhere/a.pem'"),
         ("logconfig_json = 'nowhere.json'", "logconfig_json: [Errno 2] No such file or directory: 'nowhere.json'"),
     ],
 )
 def test_what_gunicorn_lets_pass(check: Check, text: str, line: str) -> None:
     assert check(text) == (1, [f"gunicorn.conf.py: gunicorn_settings: {line}"])
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the files that systemd would hand to the service, good ones and others."""
+    directory = tmp_path_factory.mktemp("credentials")
+    certificate, key = certificate_and_key()
+    locked_certificate, locked_key = certificate_and_key(locked=True)
+    texts = {"certfile": certificate, "keyfile": key, "both": certificate + key, "other": certificate_and_key()[1]}
+    texts |= {"locked": locked_key, "locked_certificate": locked_certificate, "junk": "hello\n"}
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    return directory
+
+
+HOOKED = "def ssl_context(config, default_ssl_context_factory):\n    context = default_ssl_context_factory()\n"
+MUTUAL = "cert_reqs = {}\nca_certs = 'DIR/certfile'\n"
+KEY = 'keyfile: "/etc/letsencrypt/live/shop.example/privkey.pem"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "certfile = 'DIR/certfile'\nkeyfile = 'DIR/keyfile'",
+        "certfile = 'DIR/both'\nciphers = 'ECDHE+AESGCM'",
+        "certfile = 'DIR/both'\n" + MUTUAL.format(1),
+        "certfile = 'DIR/both'\n" + HOOKED + "    return context\n",
+        "certfile = None\nkeyfile = None\n",
+    ],
+)
+def test_tls(check: Check, pem: Path, text: str) -> None:
+    assert check(text.replace("DIR", str(pem))) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "certfile = '/nowhere/a.pem'",
+            "settings: certfile: got '/nowhere/a.pem': [Errno 2] No such file or directory",
+        ),
+        (
+            "certfile = 'DIR/both'\nkeyfile = 'DIR/other'",
+            "settings: keyfile: got 'DIR/other': it is not the key of certfile. It accepts a file in PEM with the "
+            "private key of certfile, without a passphrase. Example: gunicorn_settings: {" + KEY + "}",
+        ),
+        (
+            "certfile = 'DIR/both'\nkeyfile = 'DIR/junk'",
+            "settings: keyfile: got 'DIR/junk': it holds no key. It accepts",
+        ),
+        (
+            "certfile = 'DIR/keyfile'",
+            "settings: certfile: got 'DIR/keyfile': it holds no certificate. It accepts a file",
+        ),
+        (
+            "certfile = 'DIR/certfile'",
+            "settings: certfile: got 'DIR/certfile': it holds no key; set keyfile, if that is",
+        ),
+        (
+            "certfile = 'DIR/locked_certificate'\nkeyfile = 'DIR/locked'",
+            "settings: keyfile: got 'DIR/locked': it has a passphrase, and nobody is there to type it in. It accepts",
+        ),
+        (
+            "certfile = 'DIR/both'\nca_certs = 'DIR/keyfile'",
+            "settings: ca_certs: got 'DIR/keyfile': it holds no certificate. It accepts a file in PEM with",
+        ),
+        ("certfile = 'DIR/both'\nciphers = 'NOPE'", "settings: ciphers: got 'NOPE': OpenSSL knows none of them. It"),
+        (
+            "certfile = 'DIR/both'\ncert_reqs = 3",
+            "settings: cert_reqs: got 3: invalid value for verify_mode. It accepts 0 or 1. Example: ",
+        ),
+        (
+            "certfile = 'DIR/both'\nEXTRAcert_reqs = 2",
+            "conf_extra: cert_reqs: got 2: the health check, which has no certificate of its own, could not connect. ",
+        ),
+        (
+            "certfile = 'DIR/both'\nEXTRA" + HOOKED + "    context.verify_mode = 2\n    return context",
+            "conf_extra: ssl_context: got def ssl_context(config, default_ssl_context_factory): the health check, ",
+        ),
+        ("certfile = 'DIR/both'\nEXTRA" + HOOKED, "conf_extra: ssl_context: got def ssl_context(config, "),
+        ("EXTRA" + HOOKED, "conf_extra: ssl_context: without certfile Gunicorn serves plain HTTP and never calls it."),
+        (
+            "EXTRAcertfile = 'DIR/both'",
+            "conf_extra: certfile: got 'DIR/both': the health check has to know of TLS. It is accepted ",
+        ),
+    ],
+)
+def test_tls_that_would_not_work(check: Check, pem: Path, text: str, said: str) -> None:
+    status, lines = check(text.replace("EXTRA", EXTRA).replace("DIR", str(pem)))
+    assert (status, len(lines)) == (1, 1), lines
+    assert lines[0].startswith(f"gunicorn.conf.py: gunicorn_{said.replace('DIR', str(pem))}")
+
+
+COPIES = """\
+_credentials = {"certfile": "/root/shop.pem", "keyfile": "/root/shop.key"}
+certfile = "DIR/both"
+keyfile = "DIR/other"
+"""
+
+
+def test_a_copy_of_systemd_goes_by_the_name_of_its_original(check: Check, pem: Path) -> None:
+    status, (line,) = check(COPIES.replace("DIR", str(pem)))
+    assert status == 1
+    assert line.startswith("gunicorn.conf.py: gunicorn_settings: keyfile: got '/root/shop.key': it is not the key of ")
+
+
+def test_copies_that_systemd_does_not_show_are_not_looked_at(check: Check) -> None:
+    assert check(COPIES.replace("DIR", "/nowhere")) == (0, [])
 
 
 def test_an_address_is_mended_in_its_own_variable(check: Check) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -18,15 +19,16 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_gate
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_gate import (
+    Connection,
     Question,
     ask,
-    connect_to,
     diagnose,
     last_traceback,
     shown,
 )
+from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
 
-HEALTH: dict[str, Any] = {"path": "/", "host": "localhost", "status": [200], "expect": "", "timeout": 30}
+HEALTH: dict[str, Any] = {"path": "/", "host": "localhost", "status": [200], "expect": "", "timeout": 30, "tls": False}
 
 Address = dict[str, Any]
 Serve = Callable[..., Address]
@@ -46,7 +48,12 @@ def serve() -> Iterator[Serve]:
     servers: list[socket.socket] = []
     with tempfile.TemporaryDirectory() as directory:  # pytest's own can be too long for a Unix socket
 
-        def start(answer: Callable[[socket.socket, bytes], None], host: str = "") -> Address:
+        def start(
+            answer: Callable[[socket.socket, bytes], None],
+            host: str = "",
+            tls: ssl.SSLContext | None = None,
+            seen: list[Any] | None = None,
+        ) -> Address:
             address = unix(f"{directory}/{len(servers)}.sock")
             family = socket.AF_UNIX if not host else socket.AF_INET6 if ":" in host else socket.AF_INET
             server = socket.socket(family, socket.SOCK_STREAM)
@@ -62,10 +69,20 @@ def serve() -> Iterator[Serve]:
                         connection, _address = server.accept()
                     except OSError:
                         return
+                    if tls:
+                        try:
+                            connection = tls.wrap_socket(connection, server_side=True)
+                        except OSError:
+                            connection.close()
+                            continue
+                        if seen is not None:
+                            seen.append(connection.selected_alpn_protocol())
                     with connection:
                         request = b""
                         while b"\r\n\r\n" not in request:
-                            request += connection.recv(4096)
+                            if not (part := connection.recv(4096)):
+                                break
+                            request += part
                         with contextlib.suppress(OSError):  # the gate hung up
                             answer(connection, request)
 
@@ -107,7 +124,7 @@ def test_an_address_of_tcp(serve: Serve, host: str) -> None:
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.5", "192.0.2.5"), ("2001:db8::5", "2001:db8::5")],
 )
 def test_a_wildcard_is_asked_on_this_host(host: str, asked: str) -> None:
-    connection = connect_to(tcp(host, 8000), 7)
+    connection = Connection(tcp(host, 8000), 7)
     assert (connection.host, connection.port, connection.timeout) == (asked, 8000, 7)
 
 
@@ -116,6 +133,53 @@ def test_a_port_that_nobody_holds() -> None:
         port = server.getsockname()[1]
     status, problem = ask(tcp("127.0.0.1", port), HEALTH, 5)
     assert (status, "refused" in problem) == (0, True)
+
+
+# TLS
+
+
+@pytest.fixture
+def over_tls(serve: Serve, tmp_path: Path) -> tuple[Serve, list[Any]]:
+    """Answer over TLS; and the names and protocols that clients asked for."""
+    certificate, key = certificate_and_key()
+    (tmp_path / "both.pem").write_text(certificate + key)
+    seen: list[Any] = []
+
+    def start(host: str = "") -> Address:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "both.pem")
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.sni_callback = lambda _socket, name, _context: seen.append(name)
+        return serve(http(200, "in private"), host, context, seen)
+
+    return start, seen
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1"])
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("shop.example", "shop.example"), ("shop.example:8443", "shop.example"), ("192.0.2.5", None), ("", None)],
+)
+def test_tls_is_not_verified(over_tls: tuple[Serve, list[Any]], host: str, asked: str, name: str | None) -> None:
+    start, seen = over_tls
+    health = {**HEALTH, "tls": True, "host": asked, "expect": "private"}
+    assert ask(start(host), health, 5) == (200, "")
+    assert seen == [name, "http/1.1"]
+
+
+def test_no_tls_where_it_is_wanted(serve: Serve) -> None:
+    status, problem = ask(serve(http(200)), {**HEALTH, "tls": True}, 0.5)
+    assert (status, problem.startswith("no answer to GET /: ")) == (0, True)
+
+
+def test_tls_where_nobody_wants_it(over_tls: tuple[Serve, list[Any]]) -> None:
+    assert ask(over_tls[0](), HEALTH, 5)[0] == 0
+
+
+@pytest.mark.parametrize("name", [".shop.example", "a" * 70 + ".example", "[shop"])
+def test_a_name_that_tls_cannot_ask_for(over_tls: tuple[Serve, list[Any]], name: str) -> None:
+    status, problem = ask(over_tls[0](), {**HEALTH, "tls": True, "host": name}, 5)
+    assert (status, problem.startswith("no answer to GET /: ")) == (0, True)
 
 
 def test_addresses_for_people() -> None:
@@ -207,7 +271,7 @@ def test_an_error_without_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(_self: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(gunicorn_gate.UnixConnection, "connect", fail)
+    monkeypatch.setattr(Connection, "connect", fail)
     assert ask(unix("/x"), HEALTH, 1) == (0, "no answer to GET /: OSError")
 
 

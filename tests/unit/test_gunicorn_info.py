@@ -41,7 +41,15 @@ class Module:
 
     def __init__(self, commands: Commands, **params: Any) -> None:
         self.commands = commands
-        self.params = {"name": "shop", "user": "shop", "python": "python3", "packages": [], "source": None, **params}
+        defaults: dict[str, Any] = {
+            "name": "shop",
+            "user": "shop",
+            "python": "python3",
+            "packages": [],
+            "needed": [],
+            "source": None,
+        }
+        self.params = {**defaults, **params}
 
     def get_bin_path(self, name: str, opt_dirs: Any = None) -> str | None:
         assert opt_dirs is None or all(path.startswith("/") for path in opt_dirs)
@@ -663,6 +671,19 @@ def test_it_returns_what_its_documentation_says(
     assert set(result["gunicorn"]) == set(documented)
     assert set(result["gunicorn"]["units"]) == {unit.replace("shop", "no-such-application") for unit in SHOWN}
     assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["foreign"]) == ("", {}, [])
+
+
+@linux
+def test_files_that_are_needed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    write(tmp_path / "there")
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "broken").symlink_to("nowhere")
+    names = ("there", "link", "broken", "nowhere", ".")
+    result = run_main(capsys, name="shop", user="shop", needed=[str(tmp_path / name) for name in names])
+    assert result["gunicorn"]["missing"] == [str(tmp_path / name) for name in ("broken", "nowhere", ".")]
 
 
 # An application that is on the host already

@@ -104,7 +104,7 @@ def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) ->
     keys = set(internal["__gunicorn_default_health"])
     assert keys == set(validation.HEALTH_KEYS)
     gate = yaml.safe_load(gunicorn_gate.DOCUMENTATION)["options"]
-    assert keys == {*gate["health"]["suboptions"], "watch"}
+    assert {*keys, "tls"} == {*gate["health"]["suboptions"], "watch"}, "tls follows from the settings"
     assert set(gate["public"]["suboptions"]) == {"host", "port", "path"}
 
 

@@ -35,6 +35,7 @@ def desired() -> Data:
         "keep": 3,
         "addresses": [{"host": "0.0.0.0", "port": 8000, "path": "", "listen_stream": "0.0.0.0:8000"}],
         "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3, "expect": "", "host": "localhost"},
+        "credentials": {},
         "generation_files": {
             "gunicorn.conf.py": "timeout = 30\n",
             "environment": 'A="1"\n',
@@ -78,6 +79,7 @@ def bare() -> Data:
         "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")],
         "listening_paths": [],
         "neighbours": {},
+        "missing": [],
         "last_run": "",
         "ssh_ports": [22],
         "firewall": {"installed": False, "enabled": False, "rules": []},
@@ -1191,6 +1193,15 @@ def test_an_existing_user_on_purpose(desired: Data, bare: Data) -> None:
     bare["user"] = {"uid": 33, "gid": 33, "group": "www-data", "gecos": "www-data"}
     plan = make_plan(desired, bare)
     assert (plan["problems"], plan["create_user"]) == ([], False)
+
+
+def test_a_certificate_that_is_missing(desired: Data, bare: Data) -> None:
+    desired["credentials"] = {"certfile": "/root/shop.pem", "keyfile": "/root/shop.key"}
+    assert make_plan(desired, bare)["problems"] == []
+    bare["missing"] = ["/root/shop.key"]
+    message = only(make_plan(desired, bare))
+    assert message.startswith("gunicorn_settings: keyfile: got '/root/shop.key', which is not a file on the host. It ")
+    assert message.endswith("keyfile: /etc/letsencrypt/live/shop.example/privkey.pem}")
 
 
 def test_an_existing_user_that_is_missing(desired: Data, bare: Data) -> None:

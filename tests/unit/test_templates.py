@@ -16,6 +16,7 @@ import runpy
 import shlex
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,6 +120,7 @@ OBSERVED: Data = {
     "listening": [],
     "listening_paths": [],
     "neighbours": {},
+    "missing": [],
     "last_run": "",
     "ssh_ports": [22],
     "firewall": {"installed": False, "enabled": False, "rules": []},
@@ -139,6 +141,7 @@ def when_ready(server):
 def post_worker_init(worker):
     worker.own.append("post_worker_init")
 """
+TLS: Data = {"certfile": "/root/shop.pem", "keyfile": "/root/shop key.pem", "ciphers": "ECDHE+AESGCM"}
 OVERRIDES: Data = {
     "ProtectHome": "read-only",
     "PrivateTmp": False,
@@ -188,6 +191,7 @@ CASES: dict[str, Data] = {
         "gunicorn_conf_extra": OWN_HOOKS,
     },
     "hooks": {"gunicorn_conf_extra": OWN_HOOKS},
+    "tls": {"gunicorn_settings": TLS, "gunicorn_service_options": {"LoadCredential": "token:/root/token"}},
     "tornado": {"gunicorn_settings": {"worker_class": "tornado"}, "gunicorn_conf_extra": OWN_HOOKS},
     "tornado_keepalive": {"gunicorn_settings": {"worker_class": "tornado", "keepalive": 5}},
     "commands": {"gunicorn_before_activate": ["flask --app shop db upgrade"]},
@@ -442,11 +446,35 @@ def test_gunicorn_loads_the_configuration(run: Run, outcome: Outcome, tmp_path: 
     names = run(case)
     config = load(names, tmp_path)
     for name, value in CASES[case].get("gunicorn_settings", {}).items():
-        assert names[name] == value
+        assert names[name] == (value if name not in CREDENTIALS else name)
     assert config.address
     assert names["chdir"] == (desired["existing"] or f"/opt/shop/releases/{desired['release']}")
     assert config.control_socket == "/run/gunicorn/shop-blue/control.sock"
     assert config.worker_tmp_dir == "/run/gunicorn/shop-blue"
+
+
+CREDENTIALS = ("certfile", "keyfile", "ca_certs")
+
+
+@pytest.mark.parametrize("unit", ["slot", "check"])
+def test_systemd_hands_the_certificate_to_the_service(
+    run: Run, outcome: Outcome, monkeypatch: pytest.MonkeyPatch, unit: str
+) -> None:
+    found = service(outcome, "tls", unit)["LoadCredential"]
+    assert found == ["certfile:/root/shop.pem", "keyfile:/root/shop key.pem", "token:/root/token"]
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/shop-blue.service")
+    names = run("tls")
+    assert names["keyfile"] == "/run/credentials/shop-blue.service/keyfile"
+    assert names["_credentials"] == {"certfile": "/root/shop.pem", "keyfile": "/root/shop key.pem"}
+
+
+def test_it_does_not_start_with_a_certificate_that_is_broken(run: Run) -> None:
+    """Gunicorn would: asgi without TLS, sync and gthread without ever ending a handshake."""
+    server = SimpleNamespace(LISTENERS=[], cfg=Config())
+    server.cfg.set("certfile", os.devnull)
+    with pytest.raises(ssl.SSLError):
+        run("tls")["when_ready"](server)
+    run("plain")["when_ready"](server)
 
 
 def test_defaults_of_the_configuration(run: Run, tmp_path: Path) -> None:
@@ -732,7 +760,15 @@ def test_the_time_to_start(outcome: Outcome, case: str, slot: str, check: str) -
 
 # Units
 
-SEVERAL = {"Environment", "ExecReload", "ExecStartPre", "ListenStream", "ReadWritePaths", "SystemCallFilter"}
+SEVERAL = {
+    "Environment",
+    "ExecReload",
+    "ExecStartPre",
+    "ListenStream",
+    "LoadCredential",
+    "ReadWritePaths",
+    "SystemCallFilter",
+}
 """Directives that may stand in a unit more than once."""
 
 UNITS = {
@@ -980,9 +1016,10 @@ def test_no_way_back(outcomes: Data) -> None:
 
 
 def test_what_a_healthy_answer_is(outcome: Outcome) -> None:
-    wanted = {"path": "/", "status": [200], "timeout": 30, "expect": "", "host": "localhost"}
+    wanted = {"path": "/", "status": [200], "timeout": 30, "expect": "", "host": "localhost", "tls": False}
     assert (outcome("plain")["plan"]["health"], outcome("plain")["plan"]["watch"]) == (wanted, 3)
     assert (outcome("texts")["plan"]["health"], outcome("texts")["plan"]["watch"]) == ({**wanted, "timeout": "5"}, 11)
+    assert outcome("tls")["plan"]["health"] == {**wanted, "tls": True}
 
 
 def test_the_plan_of_a_first_deploy(outcome: Outcome) -> None:

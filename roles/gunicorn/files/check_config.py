@@ -19,6 +19,7 @@ import io
 import json
 import os
 import re
+import ssl
 import sys
 import traceback
 import types
@@ -27,6 +28,9 @@ from typing import Any, Iterable
 NAME = "gunicorn.conf.py"
 SETTINGS, EXTRA = "gunicorn_settings", "gunicorn_conf_extra"
 EXTRA_BEGINS = "# From gunicorn_conf_extra:"
+CREDENTIALS = "_credentials"
+"""Where the file keeps which files of the host its credentials are copies of."""
+
 VARIABLES = {"bind": "gunicorn_bind", "wsgi_app": "gunicorn_wsgi_app"}
 """Settings that come from a variable of their own."""
 
@@ -44,6 +48,21 @@ KINDS: dict[str, tuple[str, Any]] = {
     "validate_string_to_addr_list": ("a string of IP addresses and networks, with commas between them", "192.0.2.7"),
 }
 """What Gunicorn's validators accept, in words and as an example; others are asked, see `choices`."""
+
+TLS: dict[str, tuple[str, Any]] = {
+    "certfile": (
+        "a file in PEM with the certificate, then those of its issuers",
+        "/etc/letsencrypt/live/shop.example/fullchain.pem",
+    ),
+    "keyfile": (
+        "a file in PEM with the private key of certfile, without a passphrase",
+        "/etc/letsencrypt/live/shop.example/privkey.pem",
+    ),
+    "ca_certs": ("a file in PEM with the certificates of who issues those of clients", "/etc/ssl/shop-clients.pem"),
+    "cert_reqs": ("0 or 1", 1),
+    "ciphers": ("a list of ciphers as OpenSSL takes it", "ECDHE+AESGCM:ECDHE+CHACHA20"),
+}
+"""What the settings of TLS accept."""
 
 REFUSALS = (
     ArithmeticError,
@@ -236,7 +255,7 @@ def unloadable(cfg: Any, origins: Origins) -> list[str]:
 def bad_files(cfg: Any, origins: Origins) -> list[str]:
     """Look for the files that settings name: some are read, the logs are written."""
     found = []
-    for name in ("certfile", "keyfile", "ca_certs", "logconfig", "logconfig_json"):
+    for name in ("logconfig", "logconfig_json"):
         path = getattr(cfg, name)
         if path:
             try:
@@ -259,6 +278,89 @@ def bad_files(cfg: Any, origins: Origins) -> list[str]:
     return found
 
 
+def bad_tls(cfg: Any, names: dict[str, Any], origins: Origins) -> list[str]:
+    """Make the context of TLS as Gunicorn does for each connection or each worker.
+
+    Nothing is said where systemd doesn't show the copies of the files: to the commands of ExecReload=, which come after
+    the process that has read them, and before systemd 252 to those of ExecStartPre= (the process itself looks then).
+    """
+    credentials = names.get(CREDENTIALS, {})
+    found = [
+        f"{EXTRA}: {name}: {got(name, getattr(cfg, name))}the health check has to know of TLS. It is accepted in "
+        f"{SETTINGS} only. {example_of(SETTINGS, name, getattr(cfg, name))}"
+        for name in ("certfile", "keyfile")
+        if getattr(cfg, name) and origins.variable(name) == EXTRA
+    ]
+    if not cfg.is_ssl and has_own_context(cfg):
+        found.append(
+            f"{origins.variable('ssl_context')}: ssl_context: without certfile Gunicorn serves plain HTTP and never "
+            f"calls it. Example: {SETTINGS}: {{certfile: /etc/ssl/private/shop.pem}}"
+        )
+    if found or not cfg.is_ssl or not all(os.access(getattr(cfg, name), os.R_OK) for name in credentials):
+        return found
+    for name, said in context_problem(cfg):
+        value, variable = credentials.get(name, getattr(cfg, name)), origins.variable(name)
+        hint = accepts(cfg.settings[name], variable)
+        if name in TLS:
+            hint = f"It accepts {TLS[name][0]}. {example_of(variable, name, TLS[name][1])}"
+        found.append(f"{variable}: {name}: {got(name, value)}{said}. {hint}")
+    return found
+
+
+def has_own_context(cfg: Any) -> bool:
+    """Tell whether the user has a hook that makes the context of TLS."""
+    return cfg.ssl_context is not cfg.settings["ssl_context"].default
+
+
+def context_problem(cfg: Any) -> list[tuple[str, str]]:
+    """Make the context of TLS: the setting because of which that fails, and what is wrong with it."""
+    from gunicorn import sock
+
+    # First without Gunicorn, which would ask for a passphrase. The user's own context may know it, though.
+    found = None if has_own_context(cfg) else culprit(cfg)
+    try:
+        if not found:
+            refuse_required(sock.ssl_context(cfg))
+    except REFUSALS as problem:
+        found = culprit(cfg) or ("ssl_context", in_one_line(problem))
+    return [found] if found else []
+
+
+def refuse_required(context: ssl.SSLContext) -> None:
+    """Raise `ValueError` where each client needs a certificate."""
+    if context.verify_mode == ssl.CERT_REQUIRED:
+        raise ValueError("the health check, which has no certificate of its own, could not connect")
+
+
+def culprit(cfg: Any) -> tuple[str, str] | None:
+    """Find the setting without which the context of TLS could be made, and what is wrong with it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def passphrase() -> str:
+        raise ValueError("it has a passphrase, and nobody is there to type it in")
+
+    def client_certificates() -> None:
+        context.verify_mode = cfg.cert_reqs
+        refuse_required(context)
+
+    key, no_key = ("keyfile", "") if cfg.keyfile else ("certfile", "; set keyfile, if that is a file of its own")
+    for name, value, step, words in (
+        ("certfile", cfg.certfile, lambda: ssl.create_default_context(cafile=cfg.certfile), "it holds no certificate"),
+        (key, True, lambda: context.load_cert_chain(cfg.certfile, cfg.keyfile, passphrase), "it holds no key" + no_key),
+        ("ca_certs", cfg.ca_certs, lambda: context.load_verify_locations(cfg.ca_certs), "it holds no certificate"),
+        ("cert_reqs", cfg.cert_reqs, client_certificates, ""),
+        ("ciphers", cfg.ciphers, lambda: context.set_ciphers(cfg.ciphers), "OpenSSL knows none of them"),
+    ):
+        try:
+            if value:
+                step()
+        except ssl.SSLError as problem:
+            return name, "it is not the key of certfile" if "KEY_VALUES_MISMATCH" in str(problem) else words
+        except REFUSALS as problem:
+            return name, in_one_line(problem)
+    return None
+
+
 def problems(cfg: Any, names: dict[str, Any], log_levels: dict[str, Any], origins: Origins | None = None) -> list[str]:
     """Check a configuration that Gunicorn has loaded: its names, classes, addresses, log level and files."""
     origins = origins or Origins()
@@ -268,7 +370,7 @@ def problems(cfg: Any, names: dict[str, Any], log_levels: dict[str, Any], origin
             f"{origins.variable('loglevel')}: loglevel: got {cfg.loglevel!r}: it is none of {', '.join(log_levels)}. "
             f"{example_of(origins.variable('loglevel'), 'loglevel', 'info')}"
         )
-    return found + bad_files(cfg, origins)
+    return found + bad_files(cfg, origins) + bad_tls(cfg, names, origins)
 
 
 def run(path: str) -> dict[str, Any]:
