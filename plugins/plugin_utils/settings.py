@@ -48,6 +48,7 @@ OWNED_SETTINGS = {
 """Gunicorn settings that the role manages, or that can't work under it, with what to do instead."""
 
 RESERVED_ENVIRONMENT = {
+    "CREDENTIALS_DIRECTORY": "systemd sets it",
     "GUNICORN_CMD_ARGS": "set gunicorn_settings; it would win over the configuration file",
     "GUNICORN_GENERATION": "it tells the application which generation it runs in",
     "LISTEN_FDS": "systemd sets it",

@@ -260,6 +260,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"TOKEN": {"a": HIDDEN}}, "the value of TOKEN is neither"),
         ({"TOKEN": HIDDEN + "\0"}, "the value of TOKEN holds a NUL"),
         ({"GUNICORN_CMD_ARGS": HIDDEN}, "GUNICORN_CMD_ARGS is not yours to set"),
+        ({"CREDENTIALS_DIRECTORY": HIDDEN}, "CREDENTIALS_DIRECTORY is not yours to set: systemd sets it"),
         ({"LISTEN_FDS": HIDDEN}, "LISTEN_FDS is not yours to set"),
         ({7: HIDDEN}, "not all strings"),
     ],
