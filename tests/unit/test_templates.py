@@ -816,6 +816,18 @@ def test_commands_are_looked_for_in_the_venv_first(outcome: Outcome, unit: str) 
     assert {"/usr/local/bin", "/usr/bin", "/bin"} <= set(others)
 
 
+@pytest.mark.parametrize(("unit", "wanted"), [("slot", []), ("check", ["--workers", "1", "--graceful-timeout", "1"])])
+def test_nothing_wins_over_the_configuration_but_in_the_check(outcome: Outcome, unit: str, wanted: list[str]) -> None:
+    """Gunicorn reads its command line and GUNICORN_CMD_ARGS last."""
+    found = service(outcome, "sized", unit)
+    (command,) = found["ExecStart"]
+    venv, _gunicorn, options = command.partition("/bin/gunicorn ")
+    assert venv == f"/opt/shop/venvs/{outcome('sized')['desired']['venv']}"
+    assert options == "--config /opt/shop/generations/@generation@/gunicorn.conf.py"
+    given = dict(shlex.split(line)[0].split("=", 1) for line in found["Environment"])
+    assert shlex.split(given.get("GUNICORN_CMD_ARGS", "")) == wanted
+
+
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >>"$CALLS"
 case $1 in list-jobs) echo "4711 $3 $JOB waiting" ;; esac
