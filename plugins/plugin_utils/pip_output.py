@@ -1,20 +1,21 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""What pip said when it failed, as short as a person needs it, and what to do about it."""
+"""What pip or uv said when it failed, as short as a person needs it, and what to do about it."""
 
 from __future__ import annotations
 
 import re
 
 LINES = 12
-"""Lines of pip's that a message has at the most."""
+"""Lines of the installer's that a message has at the most."""
 
 WIDTH = 240
 """Characters of a line that a message has at the most."""
 
 _NOISE = re.compile(
     r"(Collecting|Downloading|Using cached|Requirement already|Looking in|Found existing|Obtaining|Processing|Preparing"
-    r"|Installing|Getting requirements|Building|Created|Successfully|DEPRECATION|━|note:|hint:|\[notice\]"
+    r"|Installing|Getting requirements|Building|Created|Successfully|DEPRECATION|━|note:|\[notice\]"
+    r"|hint: (See|This is likely)|Using Python|Resolved \d|Prepared \d|Built |warning: The `--pylock` option"
     r"|\[end of output\]|╰─> See above)"
 )
 _SHORTER = (
@@ -26,14 +27,14 @@ _SHORTER = (
 )
 _ADVICE = (
     (
-        r"\b(401|403) Client Error",
+        r"\b(401|403) Client Error|\((401 Unauthorized|403 Forbidden)\)",
         (
             "gunicorn_index_url, gunicorn_extra_index_urls: an index wants a user and a password, or others. Example: "
             'gunicorn_index_url: "https://USER:PASSWORD@packages.example/simple"'
         ),
     ),
     (
-        r"DO NOT MATCH THE HASHES|Hashes are required|must have their versions pinned",
+        r"DO NOT MATCH THE HASHES|Hash mismatch|Hashes are required|must have their versions pinned|In `--require-hash",
         (
             "gunicorn_require_hashes: the requirements need the right hash for every package, those that others need "
             "included. Example: uv pip compile --generate-hashes requirements.in --output-file requirements.txt"
@@ -61,17 +62,24 @@ _ADVICE = (
         ),
     ),
     (
-        r"Location '[^']*' is ignored|Looking in links(?s:.*)from versions: ",
+        r"Location '[^']*' is ignored|Looking in links(?s:.*)from versions: |in the provided package locations",
         (
             "gunicorn_wheelhouse: it lacks a wheel for the server's Python. Example: pip wheel --wheel-dir wheels "
             "gunicorn -r requirements.txt"
+        ),
+    ),
+    (
+        r"certificate verify failed|invalid peer certificate",
+        (
+            "The server doesn't know the certificate authority of the index. Example: install it there in "
+            "/usr/local/share/ca-certificates, and run update-ca-certificates"
         ),
     ),
 )
 
 
 def short(output: str) -> list[str]:
-    """Give the lines of pip's output that say what went wrong: at most `LINES`, none longer than `WIDTH`.
+    """Give the lines of the output that say what went wrong: at most `LINES`, none longer than `WIDTH`.
 
     `output` may be a message of the module ``ansible.builtin.pip``. URLs lose their credentials.
     """
@@ -100,9 +108,9 @@ def answers(output: str) -> list[str]:
     return short("\n".join(re.sub(r" for url: \S+$", "", line) for line in found))
 
 
-def reason(output: str, asked: str = "") -> str:
-    """Say what to do, what pip said, and what the indexes answered: lines for a message."""
-    return "\n".join([*advice(output, asked), "pip said:", *short(output), *answers(asked)])
+def reason(output: str, asked: str = "", installer: str = "pip") -> str:
+    """Say what to do, what the installer said, and what the indexes answered: lines for a message."""
+    return "\n".join([*advice(output, asked), f"{installer} said:", *short(output), *answers(asked)])
 
 
 def advice(*outputs: str) -> list[str]:

@@ -74,6 +74,10 @@ def test_pip_failure() -> None:
     }
 
 
+def test_what_uv_said() -> None:
+    assert apply("pip_failure", "error: no", "", "uv") == {"missing": "", "reason": "uv said:\nerror: no"}
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

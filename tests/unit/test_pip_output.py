@@ -1,4 +1,4 @@
-"""What a person reads of pip's output, from what pip really said."""
+"""What a person reads of the output of pip and uv, from what they really said."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import pip_output
 
-SAMPLES = Path(__file__).parent / "samples/pip"
+SAMPLES = Path(__file__).parent / "samples"
 
 
-def sample(name: str) -> str:
-    return (SAMPLES / name).read_text()
+def sample(name: str, installer: str = "pip") -> str:
+    return (SAMPLES / installer / name).read_text()
 
 
 NONE = "ERROR: Could not find a version that satisfies the requirement gunicorn==27.0.1 (from versions: none)"
@@ -110,3 +110,58 @@ def test_the_reason_has_it_all() -> None:
     assert reason[0].startswith("gunicorn_index_url, ")
     assert reason[1] == "pip said:"
     assert reason[-1].endswith("401 Client Error: Unauthorized")
+
+
+# uv
+
+NO_FLASK = "there is no version of flask==99"
+UNSATISFIABLE = "your requirements are unsatisfiable."
+UV_LINES = {
+    "not_found": [
+        "error: No solution found when resolving dependencies",
+        f"  cause: Because {NO_FLASK} and you require flask==99, we can conclude that {UNSATISFIABLE}",
+    ],
+    "unreachable": [
+        "error: Failed to fetch: https://127.0.0.1:9/simple/gunicorn/",
+        "  cause: error sending request for url (https://127.0.0.1:9/simple/gunicorn/)",
+        "  cause: client error (Connect)",
+        "  cause: tcp connect error",
+        "  cause: Connection refused (os error 111)",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", UV_LINES)
+def test_the_lines_of_uv_that_count(name: str) -> None:
+    assert pip_output.short(sample(name, "uv")) == UV_LINES[name]
+
+
+def test_uv_says_by_itself_what_the_index_answered() -> None:
+    said = pip_output.short(sample("unauth", "uv"))
+    assert said[-1].startswith("hint: An index URL (https://packages.example/simple) could not be queried")
+    assert pip_output.missing(sample("not_found", "uv")) == ""
+
+
+UV_ADVICE = {
+    "not_found": [],
+    "conflict": [],
+    "unauth": ["gunicorn_index_url, gunicorn_extra_index_urls: an index wants a user"],
+    "unreachable": ["The server doesn't reach the index."],
+    "hash": ["gunicorn_require_hashes: "],
+    "no_hash": ["gunicorn_require_hashes: "],
+    "wheelhouse": ["gunicorn_wheelhouse: "],
+    "tls": ["The server doesn't know the certificate authority of the index."],
+}
+
+
+@pytest.mark.parametrize(("name", "beginnings"), UV_ADVICE.items())
+def test_advice_where_uv_failed(name: str, beginnings: list[str]) -> None:
+    found = pip_output.advice(sample(name, "uv"))
+    assert len(found) == len(beginnings)
+    for line, beginning in zip(found, beginnings, strict=True):
+        assert line.startswith(beginning)
+        assert "Example: " in line
+
+
+def test_the_reason_names_the_installer() -> None:
+    assert pip_output.reason(sample("not_found", "uv"), installer="uv").split("\n")[0] == "uv said:"
