@@ -40,10 +40,11 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     `desired` holds:
       ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``tools``: names among the venvs of what only builds them;
       ``existing``: empty, or the directory of the host that somebody else keeps the code in: it is used as it is;
       ``source_problems``: messages about the source;
-      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep`` and
-      ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
+      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep``,
+      ``tools`` and ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
       ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
@@ -358,9 +359,10 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     wanted = [identity, previous, *(item for item in newest if item not in (identity, previous))]
     keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
     releases = {desired["release"], *(generations[item]["release"] for item in keep if item in generations)}
-    venvs = {desired["venv"], *(generations[item]["venv"] for item in keep if item in generations)}
-    wanted_parts = {"generations": identity, "releases": desired["release"], "venvs": desired["venv"]}
-    ours = {f"{root}/{kind}/{item}" for kind, item in wanted_parts.items()}
+    built = {desired["venv"], *desired["tools"]}
+    venvs = {*built, *(generations[item]["venv"] for item in keep if item in generations)}
+    wanted_parts = {"generations": {identity}, "releases": {desired["release"]}, "venvs": built}
+    ours = {f"{root}/{kind}/{item}" for kind, items in wanted_parts.items() for item in items}
     return [
         *(f"{root}/generations/{item}" for item in generations if item not in keep),
         *(f"{root}/releases/{item}" for item in observed["releases"] if item not in releases),

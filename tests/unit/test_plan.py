@@ -30,6 +30,7 @@ def desired() -> Data:
         "existing": "",
         "source_problems": [],
         "venv": "vvvvvvvvvvvv",
+        "tools": ["uv-1.2.3"],
         "python": "python3",
         "packages": ["python3-venv", "ufw"],
         "keep": 3,
@@ -804,6 +805,7 @@ def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
     bare["unfinished"] = [
         f"{ROOT}/releases/{desired['release']}",
         f"{ROOT}/venvs/{desired['venv']}",
+        f"{ROOT}/venvs/uv-1.2.3",
         f"{ROOT}/generations/{generation_id(desired)}",
     ]
     assert make_plan(desired, bare)["obsolete_paths"] == []
@@ -824,6 +826,13 @@ def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data)
     observed["releases"].append("stray")
     observed["venvs"].append("stray")
     assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/releases/stray", f"{ROOT}/venvs/stray"]
+
+
+def test_what_builds_venvs_stays_while_it_is_wanted(desired: Data, observed: Data) -> None:
+    observed["venvs"] += ["uv-1.2.2", "uv-1.2.3"]
+    assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/venvs/uv-1.2.2"]
+    desired["tools"] = []
+    assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/venvs/uv-1.2.2", f"{ROOT}/venvs/uv-1.2.3"]
 
 
 # Back to an earlier generation
@@ -857,7 +866,7 @@ def with_before(desired: Data, bare: Data, before: Data) -> Data:
 
 def back(release: str = "previous", keep: int = 3) -> Data:
     """What the role says of what is wanted, where it is to go back."""
-    return {"name": "shop", "restore": release, "keep": keep, "ssh_ports": []}
+    return {"name": "shop", "restore": release, "keep": keep, "tools": ["uv-1.2.3"], "ssh_ports": []}
 
 
 @pytest.mark.parametrize("release", ["previous", OLD])
@@ -1390,7 +1399,7 @@ def test_going_back_leaves_an_existing_application_as_it_is(desired: Data, bare:
     back = recorded({**desired, "venv": "wwwwwwwwwwww"}, OLD)
     found["generations"][OLD], found["previous"] = back, OLD
     found["venvs"].append("wwwwwwwwwwww")
-    plan = make_plan({"name": "shop", "restore": "previous", "keep": 3, "ssh_ports": []}, found)
+    plan = make_plan({"name": "shop", "restore": "previous", "keep": 3, "tools": [], "ssh_ports": []}, found)
     assert plan["problems"] == []
     assert "the code stays as it is in /srv/shop: the role doesn't keep it" in plan["summary"]
 
