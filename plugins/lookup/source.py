@@ -76,6 +76,9 @@ _raw:
       description: Lines of the requirements files, those of the files that they name included.
       type: list
       elements: str
+    locked:
+      description: Whether the requirements file is a C(pylock.toml), beside which nothing else is installed.
+      type: bool
     needs_source:
       description: Whether a requirement is installed from the directory itself.
       type: bool

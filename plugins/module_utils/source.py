@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import locks
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
 
 NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
@@ -116,8 +117,9 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
     Gunicorn imports. With a `marker`, the path of a file inside it, only the content of that file makes the digest.
 
     Returns a dictionary: ``place`` (the directory), ``digest``, ``requirements_files`` (paths), ``requirements``
-    (lines), ``needs_source`` (whether one of them installs from the source itself), ``has_module``, and ``problem`` and
-    ``requirements_problem``, reasons why the source or that file can't be used.
+    (lines), ``locked`` (whether the file is a pylock.toml, beside which nothing else is installed), ``needs_source``
+    (whether a line installs from the source itself), ``has_module``, and ``problem`` and ``requirements_problem``,
+    reasons why the source or that file can't be used.
     """
     if not os.path.isdir(directory):
         return nothing(directory, f"{directory} is not a directory on the host")
@@ -131,6 +133,7 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
         files = requirements_file.files(directory, requirements)
         found["requirements"] = [line for path in files for line in requirements_file.lines(directory, path)]
         found["requirements_files"] = files
+        found["locked"] = any(locks.is_pylock(path) for path in files)
     except (OSError, UnicodeDecodeError) as problem:
         found["requirements_problem"] = str(problem)
     found["needs_source"] = requirements_file.needs_source(found["requirements"])
@@ -145,6 +148,7 @@ def nothing(place: str, problem: str) -> dict[str, Any]:
         "requirements_files": [],
         "requirements": [],
         "requirements_problem": "",
+        "locked": False,
         "needs_source": False,
         "has_module": False,
         "problem": problem,
