@@ -32,6 +32,10 @@ options:
         address.
     type: dict
     default: {}
+  uv:
+    description: How the names of the wheels of uv begin that the role installs.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -59,10 +63,11 @@ def gunicorn_problems(
     names: Iterable[str] = (),
     wheelhouse: str = "",
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
+    uv: str = "",
 ) -> list[str]:
     """List what is wrong with the variables; see `problems`."""
     try:
-        return problems(values, names, wheelhouse, earlier)
+        return problems(values, names, wheelhouse, earlier, uv)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
 

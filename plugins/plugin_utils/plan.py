@@ -346,7 +346,10 @@ def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[
     root = f"/opt/{desired['name']}"
     venv = f"{root}/venvs/{desired['venv']}"
     there = [*observed["unfinished"], *(f"{root}/venvs/{item}" for item in observed["dead_venvs"])]
-    return [path for path in (f"{root}/releases/{desired['release']}", venv, f"{venv}.supplies") if path in there]
+    tools = (f"{root}/venvs/{tool}" for tool in desired["tools"])
+    return [
+        path for path in (f"{root}/releases/{desired['release']}", venv, f"{venv}.supplies", *tools) if path in there
+    ]
 
 
 def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import requirements
+from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, settings
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
@@ -66,6 +66,8 @@ RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "guni
 
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
+LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
+WHEELHOUSE = (*INDEXES, "gunicorn_wheelhouse", "gunicorn_installer")
 CLASHES = ("gunicorn_name", "gunicorn_source", "gunicorn_wsgi_app", "gunicorn_bind")
 """What checks of several variables look at."""
 
@@ -418,13 +420,15 @@ VARIABLES: dict[str, Variable] = {
         _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\([^\n]*\))?)?", "it is not MODULE:CALLABLE"),
     ),
     "gunicorn_requirements": Variable(
-        "the path of a requirements file inside the source, or a list of such paths",
+        "the path of a requirements file inside the source, or a list of such paths; with gunicorn_installer: uv also "
+        "uv.lock, pylock.toml and pyproject.toml",
         "gunicorn_requirements: requirements/production.txt",
         _requirements,
     ),
     "gunicorn_packages": Variable(
         "a list of requirement specifiers", 'gunicorn_packages: ["psycopg==3.2.9"]', _strings
     ),
+    "gunicorn_installer": Variable("pip or uv", "gunicorn_installer: uv", _choice("pip", "uv")),
     "gunicorn_require_hashes": Variable("true or false", "gunicorn_require_hashes: true", _boolean),
     "gunicorn_index_url": Variable(
         "the URL of a package index, or an empty string for PyPI or what pip is configured with on the host",
@@ -514,13 +518,14 @@ def problems(
     names: Iterable[str] = (),
     wheelhouse: str = "",
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
+    uv: str = "",
 ) -> list[str]:
     """Check the role's variables; no problem, no message.
 
     `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set,
     `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
     that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
-    ``gunicorn_wsgi_app`` and ``gunicorn_bind``.
+    ``gunicorn_wsgi_app`` and ``gunicorn_bind``. `uv` is how the names of the wheels of uv begin, name and version.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -531,7 +536,8 @@ def problems(
         together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
             DIRTY_WORKERS: lambda: _contradictions(values),
             INDEXES: lambda: _index_problems(values),
-            (*INDEXES, "gunicorn_wheelhouse"): lambda: _wheelhouse_problems(values, wheelhouse),
+            LOCKS: lambda: _lock_problems(values),
+            WHEELHOUSE: lambda: _wheelhouse_problems(values, wheelhouse, uv),
             CLASHES: lambda: _clashes(values, earlier or {}),
         }
         # Whatever compares variables takes them to be well-formed.
@@ -640,6 +646,7 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         yield "gunicorn_requirements", source["requirements_problem"]
     else:
         yield from _hash_problems(values, source["requirements"])
+        yield from _locked_problems(values, source)
     packaged = "package" in values["gunicorn_source"]
     module = values["gunicorn_wsgi_app"].split(":")[0]
     elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"]
@@ -667,7 +674,7 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Pro
             "a package as gunicorn_source has no requirements file with hashes: use directory, git or archive"
         )
     elif not _is_true(values[name]):
-        if any("--hash=" in line for line in wanted):
+        if values["gunicorn_installer"] == "pip" and any("--hash=" in line for line in wanted):
             reasons.append("the requirements have hashes, and with one of them pip wants all: set it to true")
     else:
         version = values["gunicorn_version"]
@@ -687,6 +694,18 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Pro
     yield from ((name, reason) for reason in reasons)
 
 
+def _locked_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Problem]:
+    """Gunicorn, and what its settings need, have to stand in a pylock.toml."""
+    needed = ["gunicorn", *settings.distributions(values["gunicorn_settings"])] if source["locked"] else []
+    for name in needed:
+        if not requirements.pinned_version(source["requirements"], name):
+            wanted = f"{name}=={values['gunicorn_version']}" if name == "gunicorn" else name
+            reason = (
+                f"nothing is installed beside it, and it lacks {name}: add {wanted} to what is locked, and lock again"
+            )
+            yield "gunicorn_requirements", reason
+
+
 def _index_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What only the URLs of all indexes together show; each of them is known to be well-formed."""
     name = "gunicorn_extra_index_urls"
@@ -697,7 +716,29 @@ def _index_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield name, reason
 
 
-def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[Problem]:
+def _lock_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Files that only uv reads, and lock files, which hold everything that there is to install."""
+    name = "gunicorn_requirements"
+    paths = [values[name]] if _is_text(values[name]) else values[name]
+    for path in paths:
+        if locks.needs_uv(path) and values["gunicorn_installer"] != "uv":
+            yield name, f"pip doesn't install from {path}; set gunicorn_installer: uv"
+        elif locks.is_lock(path) and len(paths) > 1:
+            yield name, f"{path} is a lock file, which stands alone"
+        elif locks.is_pylock(path):
+            yield from _pylock_problems(values, path)
+
+
+def _pylock_problems(values: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """What can't go with a pylock.toml, beside which uv installs nothing, and from the places that it names."""
+    if values["gunicorn_packages"]:
+        yield "gunicorn_packages", f"nothing is installed beside {path}: lock them too, and leave it empty"
+    if values["gunicorn_wheelhouse"]:
+        reason = f"{path} names the places of its files, and uv asks those: use uv.lock or a requirements file"
+        yield "gunicorn_wheelhouse", reason
+
+
+def _wheelhouse_problems(values: Mapping[str, Any], directory: str, uv: str) -> Iterator[Problem]:
     """Look into the wheelhouse on the controller."""
     name = "gunicorn_wheelhouse"
     if not values[name]:
@@ -714,16 +755,20 @@ def _wheelhouse_problems(values: Mapping[str, Any], directory: str) -> Iterator[
     except OSError as problem:
         reasons.append(str(problem))
     else:
-        reasons += _wheels_missing(directory, files)
+        reasons += _wheels_missing(directory, files, uv if values["gunicorn_installer"] == "uv" else "")
     yield from ((name, reason) for reason in reasons)
 
 
-def _wheels_missing(directory: str, files: list[str]) -> Iterator[str]:
+def _wheels_missing(directory: str, files: list[str], uv: str) -> Iterator[str]:
     how = "`pip wheel --wheel-dir DIRECTORY gunicorn -r requirements.txt` fills it"
     if not any(file.endswith(".whl") for file in files):
         yield f"{directory} holds no wheel; {how}"
     elif not any(file.startswith("gunicorn-") for file in files):
         yield f"{directory} holds no wheel of gunicorn; {how}"
+    elif uv and not any(file.startswith(f"{uv}-") for file in files):
+        wanted = uv.replace("-", "==")
+        how = f"`pip download --dest DIRECTORY --only-binary :all: {wanted}` brings it, or set gunicorn_installer: pip"
+        yield f"{directory} holds no wheel of {wanted}, which installs the others; {how}"
 
 
 def _is_true(value: Any) -> bool:

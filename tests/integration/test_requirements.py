@@ -91,15 +91,19 @@ class Index:
         """Start it with these wheels."""
         self.server.run("mkdir -p /srv/index/simple")
         self.server.put(REMOTE / "private_index.py", "/srv/index/")
-        self.server.run(
-            "cd /srv/index && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem"
-            " -subj /CN=index -addext subjectAltName=DNS:localhost 2>&1"
-        )
+        self.certify()
         for wheel in wheels.iterdir():
             self.add(wheel)
         digest = hashlib.sha256(f"Basic {BASIC}".encode()).hexdigest()
         program = "/usr/bin/python3 /srv/index/private_index.py /srv/index"
         self.server.run(f"systemd-run --quiet --unit=private-index {program} {digest}")
+
+    def certify(self) -> None:
+        """Make its certificate."""
+        self.server.run(
+            "cd /srv/index && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem"
+            " -subj /CN=index -addext subjectAltName=DNS:localhost 2>&1"
+        )
 
     def add(self, wheel: Path) -> None:
         """Offer one more wheel."""

@@ -43,8 +43,9 @@ TASKS = """\
     installer:
       specifiers: "{{ __gunicorn_specifiers }}"
       paths: "{{ __gunicorn_requirements_paths }}"
-      sources: "{{ __gunicorn_pip_sources }}"
+      sources: "{{ __gunicorn_install_sources }}"
       supplies: "{{ __gunicorn_supplies }}"
+      uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
@@ -166,6 +167,9 @@ THERE: Data = {
 }
 """What gunicorn_info would return for an application that is on the host."""
 
+UV = (Path(__file__).parents[2] / "roles/gunicorn/files/uv.txt").read_text().split()[0].replace("==", "-")
+"""What the role calls the uv that it installs."""
+
 HASHED = "gunicorn==27.0.1 --hash=sha256:ab\n"
 
 CASES: dict[str, Data] = {
@@ -216,6 +220,9 @@ CASES: dict[str, Data] = {
     "hashes": {"gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
     "more_packages": {"gunicorn_packages": ["redis==7.0"]},
     "wheelhouse": {"gunicorn_wheelhouse": "wheels"},
+    "uv": {"gunicorn_installer": "uv", "gunicorn_packages": ["it's a<9"]},
+    "uv_lock": {"gunicorn_installer": "uv", "gunicorn_requirements": "uv.lock"},
+    "pylock": {"gunicorn_installer": "uv", "gunicorn_requirements": "pylock.toml"},
     "overridden": {"gunicorn_service_options": OVERRIDES},
     "own_user": {"gunicorn_user": "www-data"},
     "git": {"gunicorn_source": {"git": REPOSITORY, "version": "v1"}},
@@ -348,6 +355,9 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
     (directory / "app/more.txt").write_text("redis==7.0\n")
     (directory / "app/hashed.txt").write_text(HASHED)
+    (directory / "app/uv.lock").write_text("version = 1\n")
+    (directory / "app/pyproject.toml").write_text("")
+    (directory / "app/pylock.toml").write_text('[[packages]]\nname = "gunicorn"\nversion = "27.0.1"\n')
     shutil.make_archive(str(directory / "shop-1.2"), "gztar", directory, "app")
     (directory / "shop-1.2-py3-none-any.whl").write_text("a wheel")
     shutil.copytree(directory / "app", directory / "repository")
@@ -1013,6 +1023,7 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
         "name": "shop",
         "restore": RETURNS[case]["gunicorn_release"],
         "keep": 3,
+        "tools": [UV],
         "ssh_ports": [],
     }
     assert plan["problems"] == []
@@ -1063,7 +1074,7 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
     others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
-    others |= {"package", "wheel", "nasty"}
+    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock"}
     assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
     assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
 
@@ -1128,6 +1139,44 @@ def test_a_wheelhouse_comes_from_nowhere_else(outcome: Outcome) -> None:
     found, venv = outcome("wheelhouse")["installer"], outcome("wheelhouse")["desired"]["venv"]
     assert found["sources"] == ["--no-index", "--find-links", f"/opt/shop/venvs/{venv}.supplies/wheels"]
     assert found["supplies"] == ["wheels"]
+
+
+def uv_calls(outcome: Outcome, case: str) -> list[str]:
+    """Each call of uv, without what all have in common."""
+    found, venv = outcome(case)["installer"], "/opt/shop/venvs/" + outcome(case)["desired"]["venv"]
+    assert found["supplies"] == ["uv"]
+    assert outcome(case)["desired"]["tools"] == [UV]
+    calls = found["uv"].replace(venv, "VENV").replace(release(outcome, case), "CODE").splitlines()
+    common = f"/opt/shop/venvs/{UV}/bin/uv --system-certs --no-progress --no-python-downloads "
+    common += "--cache-dir VENV.supplies/cache "
+    assert all(call.startswith(common) for call in calls)
+    return [call.removeprefix(common) for call in calls]
+
+
+MAKE = "venv --no-project --python /usr/bin/python3.11 VENV"
+INSTALL = "pip install --python VENV --compile-bytecode --link-mode hardlink --requirement"
+
+
+def test_what_uv_is_asked(outcome: Outcome) -> None:
+    quoted = """'it'"'"'s a<9'"""
+    assert uv_calls(outcome, "uv") == [MAKE, f"{INSTALL} CODE/requirements.txt -- gunicorn==27.0.1 {quoted}"]
+
+
+def test_uv_reads_its_lock_file_first(outcome: Outcome) -> None:
+    export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3.11 --project CODE"
+    assert uv_calls(outcome, "uv_lock") == [
+        MAKE,
+        f"{export} --output-file VENV.supplies/uv.lock.txt",
+        f"{INSTALL} VENV.supplies/uv.lock.txt -- gunicorn==27.0.1",
+    ]
+
+
+def test_nothing_is_installed_beside_a_pylock(outcome: Outcome) -> None:
+    assert uv_calls(outcome, "pylock") == [MAKE, f"{INSTALL} CODE/pylock.toml --"]
+
+
+def test_pip_needs_no_uv(outcome: Outcome) -> None:
+    assert outcome("plain")["desired"]["tools"] == []
 
 
 def test_debian_packages_for_the_python_packages(outcome: Outcome) -> None:

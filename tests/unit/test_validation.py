@@ -133,6 +133,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ([1], "list of non-empty strings"),
         ({"redis": "1"}, "list of non-empty strings"),
     ],
+    "gunicorn_installer": [("poetry", "it is none of pip, uv"), ("", "none of"), (None, "none of")],
     "gunicorn_require_hashes": [("sha256", "neither true nor false"), ("", "neither"), ([], "neither")],
     "gunicorn_index_url": [
         (None, "not a string"),
@@ -914,8 +915,77 @@ def test_a_wheelhouse_and_an_index(values: dict[str, Any], wheelhouse: Path, nam
     assert HIDDEN not in message
 
 
+def test_a_wheelhouse_for_uv_holds_uv(values: dict[str, Any], wheelhouse: Path) -> None:
+    values["gunicorn_installer"] = "uv"
+    (wheelhouse / "uv-0.1.0-py3-none-any.whl").write_text("")
+    message = only(problems(values, wheelhouse=str(wheelhouse), uv="uv-1.2.3"), "gunicorn_wheelhouse")
+    assert f"{wheelhouse} holds no wheel of uv==1.2.3, which installs the others; `pip download" in message
+    assert problems(values, wheelhouse=str(wheelhouse), uv="uv-0.1.0") == []
+
+
 def test_going_back_needs_no_wheelhouse(values: dict[str, Any], wheelhouse: Path) -> None:
     assert problems({**values, "gunicorn_release": "previous"}, wheelhouse=str(wheelhouse / "nowhere")) == []
+
+
+# What only uv reads
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "deploy/uv.lock", "pylock.toml", "pylock.deploy.toml", "pyproject.toml"])
+def test_what_pip_does_not_read(values: dict[str, Any], name: str) -> None:
+    values["gunicorn_requirements"] = name
+    message = only(problems(values), "gunicorn_requirements")
+    assert f"got {name!r}: pip doesn't install from {name}; set gunicorn_installer: uv. It accepts the path" in message
+    assert problems({**values, "gunicorn_installer": "uv"}) == []
+
+
+def test_a_lock_file_stands_alone(values: dict[str, Any]) -> None:
+    values.update(gunicorn_installer="uv", gunicorn_requirements=["requirements.txt", "uv.lock"])
+    assert "uv.lock is a lock file, which stands alone" in only(problems(values), "gunicorn_requirements")
+    assert problems({**values, "gunicorn_requirements": ["requirements.txt", "pyproject.toml"]}) == []
+
+
+def test_nothing_beside_a_pylock(values: dict[str, Any], app: Path) -> None:
+    values.update(gunicorn_installer="uv", gunicorn_requirements="pylock.toml", gunicorn_packages=["redis"])
+    message = only(problems(values), "gunicorn_packages")
+    assert "got ['redis']: nothing is installed beside pylock.toml: lock them too" in message
+    values["gunicorn_packages"] = []
+    values["gunicorn_settings"] = {"worker_class": "gevent"}
+    (app / "pylock.toml").write_text('[[packages]]\nname = "flask"\nversion = "3.1.3"\n')
+    gunicorn, gevent = in_source(values, app)
+    assert "it lacks gunicorn: add gunicorn==27.0.1 to what is locked" in gunicorn
+    assert "it lacks gevent: add gevent to what is locked" in gevent
+    packages = ['name = "gunicorn"\nversion = "27.0.1"', 'name = "gevent"\nversion = "25.9.1"']
+    (app / "pylock.toml").write_text("\n".join(f"[[packages]]\n{package}" for package in packages))
+    assert in_source(values, app) == []
+
+
+def test_a_pylock_names_its_places(values: dict[str, Any], wheelhouse: Path) -> None:
+    values.update(gunicorn_installer="uv", gunicorn_requirements="pylock.toml")
+    (wheelhouse / "uv-1.2.3-py3-none-any.whl").write_text("")
+    message = only(problems(values, wheelhouse=str(wheelhouse), uv="uv-1.2.3"), "gunicorn_wheelhouse")
+    assert "pylock.toml names the places of its files" in message
+
+
+def test_a_lock_without_its_project(values: dict[str, Any], app: Path) -> None:
+    values.update(gunicorn_installer="uv", gunicorn_requirements="uv.lock")
+    (app / "uv.lock").write_text("version = 1\n")
+    assert "has no file pyproject.toml, which uv reads together" in only(
+        in_source(values, app), "gunicorn_requirements"
+    )
+    (app / "pyproject.toml").write_text("")
+    assert in_source(values, app) == []
+
+
+def test_the_lock_pins_another_gunicorn(values: dict[str, Any], app: Path) -> None:
+    values.update(gunicorn_installer="uv", gunicorn_requirements="uv.lock")
+    (app / "pyproject.toml").write_text("")
+    (app / "uv.lock").write_text('[[package]]\nname = "gunicorn"\nversion = "28.0.0"\n')
+    assert "the requirements pin gunicorn==28.0.0" in only(in_source(values, app), "gunicorn_version")
+
+
+def test_uv_does_not_want_all_hashes(values: dict[str, Any], app: Path) -> None:
+    (app / "requirements.txt").write_text("\n".join(GOOD_LINES))
+    assert in_source({**values, "gunicorn_installer": "uv"}, app) == []
 
 
 # Several applications in one run
