@@ -452,7 +452,7 @@ def example(role: Path, directory: Path) -> Callable[[str], Config]:
 
 
 def test_the_hooks_of_the_documentation_load(example: Callable[[str], Config], problems: Problems) -> None:
-    assert set(HOOK_EXAMPLES) == {"post_fork", "ssl_context"}
+    assert set(HOOK_EXAMPLES) == {"post_fork", "ssl_context", "post_request"}
     for hook in HOOK_EXAMPLES:
         config = example(hook)
         assert getattr(config, hook).__module__ == "__config__"
@@ -461,6 +461,21 @@ def test_the_hooks_of_the_documentation_load(example: Callable[[str], Config], p
 
 def test_the_hook_of_the_documentation_for_tls(example: Callable[[str], Config]) -> None:
     assert sock.ssl_context(example("ssl_context")).minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize(("limit", "alive"), [(2**50, True), (0, False)])
+def test_the_hook_of_the_documentation_against_growing_workers(
+    example: Callable[[str], Config], limit: int, alive: bool
+) -> None:
+    hook = example("post_request").post_request
+    said: list[Any] = []
+    worker = SimpleNamespace(alive=True, log=SimpleNamespace(info=lambda text, *given: said.append(text % given)))
+    hook.__globals__["_MEMORY_LIMIT"] = limit
+    for _request in range(2):
+        hook(worker, None, {}, None)
+    assert worker.alive is alive
+    assert len(said) == (0 if alive else 1)
+    assert all(re.fullmatch(r"Retiring: [1-9]\d* MiB of memory", line) for line in said)
 
 
 # Variables that are called like a setting
