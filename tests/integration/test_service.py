@@ -104,6 +104,15 @@ def test_the_log_has_one_name_whatever_slot_serves(either: Server) -> None:
     assert marker in either.run("journalctl -u 'hello-*' --since -1min")
 
 
+def test_the_control_socket_is_roots(either: Server) -> None:
+    path = f"/run/{either.run('systemctl show --property RuntimeDirectory --value hello')}/control.sock"
+    command = f"/opt/hello/current/venv/bin/gunicornc --socket {path} -c"
+    assert children(either, main_pid(either)).split()[0] in either.run(f"{command} 'show workers'")
+    ask = f'import socket; socket.socket(socket.AF_UNIX).connect("{path}")'
+    either.run(f"python3 -c '{ask}'")
+    assert "Permission denied" in either.run(f"runuser -u nobody -- python3 -c '{ask}' 2>&1", check=False)
+
+
 def test_a_killed_worker_is_replaced(site: Server) -> None:
     main = main_pid(site)
     victim = children(site, main).split()[0]

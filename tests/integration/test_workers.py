@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from ansible_collections.pyweb.deploy.tests.rig import Controller, Server
 
 from .conftest import Load
+from .test_service import eventually
 
 ASGI = """
 async def app(scope, receive, send):
@@ -17,6 +20,31 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"asgi MARK"})
 """
+
+
+LISTENER = """
+import os, socket
+{}
+while True:
+    open("/run/{}", "ab").write(listener.recv(65536) + b"\\n")
+"""
+OVER_UDP = 'listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); listener.bind(("127.0.0.1", 8125))'
+OVER_UNIX = """
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+listener.bind("/run/statsd.sock")
+os.chmod("/run/statsd.sock", 0o666)
+"""
+
+
+@contextlib.contextmanager
+def statsd(server: Server, name: str, listener: str) -> Iterator[Callable[[], str]]:
+    """Run a listener on the server; what it has heard so far."""
+    program = LISTENER.format(listener, name)
+    server.run(f"systemd-run --quiet --collect --unit={name} --property=Type=exec python3 -c '{program}'")
+    try:
+        yield lambda: server.run(f"cat /run/{name}", check=False)
+    finally:
+        server.run(f"systemctl stop {name}; rm -f /run/{name} /run/statsd.sock")
 
 
 @pytest.fixture
@@ -28,10 +56,13 @@ def application(tmp_path: Path) -> Path:
 
 
 def test_uvicorns_worker(controller: Controller, server: Server, variables: dict[str, Any], application: Path) -> None:
-    variables["gunicorn_settings"] = {"worker_class": "uvicorn_worker.UvicornWorker"}
-    play = controller.play(server, variables)
-    assert play, play.output
-    assert server.get() == "asgi one"
+    metrics = {"statsd_host": "unix:///run/statsd.sock"}
+    variables["gunicorn_settings"] = {"worker_class": "uvicorn_worker.UvicornWorker", **metrics}
+    with statsd(server, "statsd-unix", OVER_UNIX) as heard:
+        play = controller.play(server, variables)
+        assert play, play.output
+        assert server.get() == "asgi one"
+        assert "gunicorn.workers:1|g" in heard()
 
     (application / "wsgi.py").write_text(ASGI.replace("MARK", "two"))
     with Load(server.address) as load:
@@ -42,13 +73,18 @@ def test_uvicorns_worker(controller: Controller, server: Server, variables: dict
     assert load.longest_gap < 1
 
 
-def test_a_name_for_ps(controller: Controller, server: Server, variables: dict[str, Any], application: Path) -> None:
+def test_a_name_for_ps_and_metrics(
+    controller: Controller, server: Server, variables: dict[str, Any], application: Path
+) -> None:
     code = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'wsgi']\n"
     (application / "wsgi.py").write_text(code)
-    variables["gunicorn_settings"] = {"proc_name": "storefront"}
-    play = controller.play(server, variables)
-    assert play, play.output
-    assert server.get() == "wsgi"
+    metrics = {"statsd_host": "127.0.0.1:8125", "statsd_prefix": "shop"}
+    variables["gunicorn_settings"] = {"proc_name": "storefront", **metrics}
+    with statsd(server, "statsd-udp", OVER_UDP) as heard:
+        play = controller.play(server, variables)
+        assert play, play.output
+        assert server.get() == "wsgi"
+        assert eventually(lambda: "shop.gunicorn.request.status.200:1|c" in heard()), heard()
     assert "gunicorn: master [storefront]" in server.run("ps -e -o args")
     again = controller.play(server, variables)
     assert (again.rc, again.changed) == (0, 0), again.output
