@@ -150,7 +150,10 @@ def test_an_index_out_of_reach_touches_nothing_that_runs(
         ({"gunicorn_source": {"directory": "/nowhere"}}, ["gunicorn_source", "/nowhere", "not a directory"]),
         ({"gunicorn_source": {}}, ["gunicorn_source", "Example:"]),
         ({"gunicorn_settings": "workers=4"}, ["gunicorn_settings", "'workers=4'", "{workers: 4, timeout: 60}"]),
-        ({"gunicorn_python": "python3.1"}, ["gunicorn_python", "python3.1", "gunicorn_python: python3"]),
+        (
+            {"gunicorn_python": "python3.1"},
+            ["gunicorn_python: got", "python3.1", "gunicorn_python: /usr/bin/python3.11"],
+        ),
         (
             {"gunicorn_user": "nobody-here", "gunicorn_wsgi_app": "shop:app", "gunicorn_workers": 4}
             | {"gunicorn_settings": {"workers": "{{ gunicorn_workers }}"}},
