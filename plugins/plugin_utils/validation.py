@@ -649,12 +649,16 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         yield from _locked_problems(values, source)
     packaged = "package" in values["gunicorn_source"]
     module = values["gunicorn_wsgi_app"].split(":")[0]
-    elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"]
-    if "existing" in values["gunicorn_source"] and source["needs_source"]:
-        reason = (
-            "a line installs from the source itself, and would write into it; set gunicorn_settings: {pythonpath: …}"
-        )
-        yield "gunicorn_requirements", reason
+    local = [package for package in values["gunicorn_packages"] if package.startswith(".")]
+    elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"] or local
+    if packaged and local:
+        reason = f"a package as gunicorn_source is installed anyway, and leaves nothing that {local[0]!r} could mean"
+        yield "gunicorn_packages", reason
+    if "existing" in values["gunicorn_source"]:
+        reason = "one installs from the source itself, and would write into it; set gunicorn_settings: {pythonpath: …}"
+        for name, found in (("gunicorn_requirements", source["needs_source"]), ("gunicorn_packages", local)):
+            if found:
+                yield name, reason
     if not elsewhere and not source["has_module"]:
         yield "gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}"
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")

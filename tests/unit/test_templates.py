@@ -46,6 +46,7 @@ TASKS = """\
       sources: "{{ __gunicorn_install_sources }}"
       supplies: "{{ __gunicorn_supplies }}"
       uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
+      needs_source: "{{ __gunicorn_needs_source }}"
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
@@ -219,6 +220,11 @@ CASES: dict[str, Data] = {
     "more_requirements": {"gunicorn_requirements": ["requirements.txt", "more.txt"]},
     "hashes": {"gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
     "more_packages": {"gunicorn_packages": ["redis==7.0"]},
+    "itself": {"gunicorn_packages": [".[web]"]},
+    "itself_changed": {
+        "gunicorn_packages": [".[web]"],
+        "gunicorn_source": {"directory": "app", "exclude": ["more.txt"]},
+    },
     "wheelhouse": {"gunicorn_wheelhouse": "wheels"},
     "uv": {"gunicorn_installer": "uv", "gunicorn_packages": ["it's a<9"]},
     "uv_lock": {"gunicorn_installer": "uv", "gunicorn_requirements": "uv.lock"},
@@ -988,6 +994,15 @@ def test_a_package_is_in_the_venv(outcome: Outcome, case: str) -> None:
     assert f"chdir = '/opt/shop/releases/{desired['release']}'" in desired["generation_files"]["gunicorn.conf.py"]
 
 
+def test_packages_that_install_the_source_itself(outcome: Outcome) -> None:
+    itself, changed = outcome("itself"), outcome("itself_changed")
+    assert itself["installer"]["specifiers"] == ["gunicorn==27.0.1", ".[web]"]
+    assert itself["installer"]["needs_source"] is True
+    assert outcome("more_packages")["installer"]["needs_source"] is False
+    assert itself["desired"]["release"] != changed["desired"]["release"]
+    assert itself["desired"]["venv"] != changed["desired"]["venv"], "what is installed from it changes with the source"
+
+
 def test_a_wheel_counts_by_its_content(outcome: Outcome) -> None:
     assert outcome("wheel")["desired"]["release"] != outcome("package")["desired"]["release"]
     assert outcome("wheel")["desired"]["venv"] != outcome("package")["desired"]["venv"]
@@ -1074,7 +1089,7 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
     others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
-    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock"}
+    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock", "itself", "itself_changed"}
     assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
     assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
 

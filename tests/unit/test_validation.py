@@ -767,6 +767,25 @@ def test_modules_may_be_elsewhere(values: dict[str, Any], app: Path) -> None:
     assert in_source(values, app) == []
 
 
+@pytest.mark.parametrize("package", [".", ".[web]", "./lib"])
+def test_packages_of_the_source_itself(values: dict[str, Any], app: Path, package: str) -> None:
+    values["gunicorn_wsgi_app"] = "shop.main:app"
+    values["gunicorn_packages"] = ["redis==7.0", package]
+    assert in_source(values, app) == []
+    values["gunicorn_source"] = {"package": "shop==1.2"}
+    message = only(in_source(values, app), "gunicorn_packages")
+    assert f"is installed anyway, and leaves nothing that {package!r} could mean" in message
+
+
+def test_what_is_on_the_host_is_not_installed_from(values: dict[str, Any], app: Path) -> None:
+    values["gunicorn_source"] = {"existing": "/srv/shop"}
+    assert in_source(values, app) == []
+    message = only(in_source({**values, "gunicorn_packages": ["."]}, app), "gunicorn_packages")
+    assert "would write into it; set gunicorn_settings: {pythonpath: …}" in message
+    (app / "requirements.txt").write_text("-e .\n")
+    assert "would write into it" in only(in_source(values, app), "gunicorn_requirements")
+
+
 def test_requirements_that_pin_another_gunicorn(values: dict[str, Any], app: Path) -> None:
     (app / "requirements.txt").write_text("flask\nGunicorn==26.0.0\n")
     assert "the requirements pin gunicorn==26.0.0" in only(in_source(values, app), "gunicorn_version")
