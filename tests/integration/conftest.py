@@ -36,6 +36,8 @@ class Load:
     port: int = 8000
     rate: float = 50
     tls: ssl.SSLContext | None = None
+    path: str = "/"
+    headers: dict[str, str] = field(default_factory=dict)
     answers: list[tuple[float, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -60,7 +62,7 @@ class Load:
                 return
             try:
                 connection = connect(self.address, self.port, self.tls)
-                connection.request("GET", "/", headers={"Connection": "close"})
+                connection.request("GET", self.path, headers={"Connection": "close", **self.headers})
                 answer = connection.getresponse()
                 body = answer.read().decode()
                 if answer.status != 200:

@@ -1,0 +1,5 @@
+"""The wiki, as Gunicorn finds it."""
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
