@@ -1168,7 +1168,7 @@ def uv_calls(outcome: Outcome, case: str) -> list[str]:
     return [call.removeprefix(common) for call in calls]
 
 
-MAKE = "venv --no-project --python /usr/bin/python3.11 VENV"
+MAKE = "venv --no-project --python /usr/bin/python3 VENV"
 INSTALL = "pip install --python VENV --compile-bytecode --link-mode hardlink --requirement"
 
 
@@ -1178,7 +1178,7 @@ def test_what_uv_is_asked(outcome: Outcome) -> None:
 
 
 def test_uv_reads_its_lock_file_first(outcome: Outcome) -> None:
-    export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3.11 --project CODE"
+    export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3 --project CODE"
     assert uv_calls(outcome, "uv_lock") == [
         MAKE,
         f"{export} --output-file VENV.supplies/uv.lock.txt",
