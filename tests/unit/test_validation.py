@@ -970,9 +970,9 @@ def test_nothing_beside_a_pylock(values: dict[str, Any], app: Path) -> None:
     values["gunicorn_packages"] = []
     values["gunicorn_settings"] = {"worker_class": "gevent"}
     (app / "pylock.toml").write_text('[[packages]]\nname = "flask"\nversion = "3.1.3"\n')
-    gunicorn, gevent = in_source(values, app)
-    assert "it lacks gunicorn: add gunicorn==27.0.1 to what is locked" in gunicorn
-    assert "it lacks gevent: add gevent to what is locked" in gevent
+    message = only(in_source(values, app), "gunicorn_requirements")
+    assert "it lacks gunicorn: add gunicorn==27.0.1 to what is locked" in message
+    assert "it lacks gevent: add gevent to what is locked" in message
     packages = ['name = "gunicorn"\nversion = "27.0.1"', 'name = "gevent"\nversion = "25.9.1"']
     (app / "pylock.toml").write_text("\n".join(f"[[packages]]\n{package}" for package in packages))
     assert in_source(values, app) == []
