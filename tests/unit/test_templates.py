@@ -47,6 +47,7 @@ TASKS = """\
       supplies: "{{ __gunicorn_supplies }}"
       uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
       needs_source: "{{ __gunicorn_needs_source }}"
+      from: "{{ __gunicorn_install_from }}"
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
@@ -225,6 +226,7 @@ CASES: dict[str, Data] = {
         "gunicorn_packages": [".[web]"],
         "gunicorn_source": {"directory": "app", "exclude": ["more.txt"]},
     },
+    "editable": {"gunicorn_requirements": "editable.txt"},
     "wheelhouse": {"gunicorn_wheelhouse": "wheels"},
     "uv": {"gunicorn_installer": "uv", "gunicorn_packages": ["it's a<9"]},
     "uv_lock": {"gunicorn_installer": "uv", "gunicorn_requirements": "uv.lock"},
@@ -361,6 +363,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
     (directory / "app/more.txt").write_text("redis==7.0\n")
     (directory / "app/hashed.txt").write_text(HASHED)
+    (directory / "app/editable.txt").write_text("-e .\n")
     (directory / "app/uv.lock").write_text("version = 1\n")
     (directory / "app/pyproject.toml").write_text("")
     (directory / "app/pylock.toml").write_text('[[packages]]\nname = "gunicorn"\nversion = "27.0.1"\n')
@@ -1003,6 +1006,17 @@ def test_packages_that_install_the_source_itself(outcome: Outcome) -> None:
     assert itself["desired"]["venv"] != changed["desired"]["venv"], "what is installed from it changes with the source"
 
 
+def test_the_source_is_built_from_a_copy(outcome: Outcome) -> None:
+    """Unless the venv refers to it, which has to last."""
+    itself, editable = outcome("itself"), outcome("editable")
+    supplies = f"/opt/shop/venvs/{itself['desired']['venv']}.supplies"
+    assert (itself["installer"]["from"], itself["installer"]["supplies"]) == (f"{supplies}/source", ["source"])
+    assert itself["installer"]["paths"] == [f"{supplies}/source/requirements.txt"]
+    code = f"/opt/shop/releases/{editable['desired']['release']}"
+    assert (editable["installer"]["from"], editable["installer"]["supplies"]) == (code, [])
+    assert outcome("plain")["installer"]["from"] == "/"
+
+
 def test_a_wheel_counts_by_its_content(outcome: Outcome) -> None:
     assert outcome("wheel")["desired"]["release"] != outcome("package")["desired"]["release"]
     assert outcome("wheel")["desired"]["venv"] != outcome("package")["desired"]["venv"]
@@ -1089,7 +1103,7 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
     others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
-    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock", "itself", "itself_changed"}
+    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock", "itself", "itself_changed", "editable"}
     assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
     assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
 
