@@ -33,6 +33,7 @@ def generation(server: Server, link: str) -> str:
     return server.run(f"basename $(readlink /opt/hello/{link})")
 
 
+@pytest.mark.alone
 def test_back_to_the_previous_one_without_an_index_or_the_source(controller: Controller, two: Server) -> None:
     before, current = generation(two, "previous"), generation(two, "current")
     rules = two.run("ufw status")
