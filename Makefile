@@ -12,6 +12,7 @@ RELEASE ?= debian12
 PYWEB_RELEASES ?= debian12 debian13
 SCENARIO ?= default
 PYTEST_ARGS ?=
+LOCK_ARGS ?=
 
 export PYTHON RELEASE PYWEB_RELEASES
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -51,11 +52,17 @@ setup: ## Install the tools into .venv, if they changed (PYTHON=python3)
 		echo "setup: what to do: on Debian and Ubuntu, apt install python3-venv" >&2; \
 		exit 1; \
 	fi; \
-	if ! .venv/bin/pip install -qq --no-input --no-compile --disable-pip-version-check -r requirements-dev.txt; then \
+	if ! .venv/bin/pip install -qq --no-input --no-compile --disable-pip-version-check \
+		--require-hashes -r requirements-dev.txt; then \
 		echo "setup: what to do: see pip's message above; pip needs PyPI or a mirror of it (PIP_INDEX_URL)" >&2; \
 		exit 1; \
 	fi; \
 	echo "$$stamp" >.venv/stamp
+
+.PHONY: lock
+lock: setup ## Write requirements-dev.txt from requirements-dev.in (LOCK_ARGS=--upgrade)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		$(LOCK_ARGS) --custom-compile-command 'make lock' requirements-dev.in --output-file requirements-dev.txt
 
 .PHONY: images
 images: ## Make the servers' images (PYWEB_RELEASES="debian12 debian13")
@@ -86,7 +93,7 @@ lint: setup ## Check style and types
 .PHONY: unit
 unit: setup ## Test the plugins, without servers (PYTEST_ARGS=...)
 	$(call announce,unit tests)
-	pytest -o cache_dir=.cache/pytest tests/unit $(PYTEST_ARGS)
+	pytest -o cache_dir=.cache/pytest tests/unit -n 2 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: molecule
 molecule: setup images ## Test the role in containers with Molecule (SCENARIO=default)
@@ -109,6 +116,11 @@ downtime: setup images ## Count what deploys cost the users of a site, in short 
 test-downtime: setup images ## The same in full: takes hours, and writes docs/zero-downtime.md
 	$(call announce,downtime in full on $(PYWEB_RELEASES))
 	PYWEB_DOWNTIME=full pytest -o cache_dir=.cache/pytest --capture=no tests/downtime $(PYTEST_ARGS)
+
+.PHONY: audit
+audit: setup ## Ask PyPI whether a package that is used here or put on hosts has a known weakness
+	$(call announce,advisories)
+	pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt -r roles/gunicorn/files/uv.txt
 
 .PHONY: test
 test: lint unit molecule integration downtime ## All of these, as CI runs them

@@ -166,7 +166,7 @@ def test_hard_links_become_files(app: Path, tmp_path: Path) -> None:
         link("evil", "/etc/passwd", tarfile.LNKTYPE),
         link("evil", "../evil", tarfile.LNKTYPE),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "linkname", member),
 )
 def test_what_climbs_out_of_a_tar_archive(tmp_path: Path, member: str | tarfile.TarInfo) -> None:
     packed = tar(tmp_path / "packed", "wsgi.py", member)

@@ -301,3 +301,15 @@ def test_ansible_doc_shows_every_variable(root: Path, defaults: Data) -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     shown = yaml.safe_load(done.stdout)["pyweb.deploy.gunicorn"]["entry_points"]["main"]["options"]
     assert set(shown) == set(defaults)
+
+
+def test_the_tools_are_locked(root: Path) -> None:
+    """`make lock` was run after a change of requirements-dev.in, and every file has its hash."""
+    asked = re.findall(
+        r"^([\w-]+)(?:\[.*\])?==(\S+?)(?:;.*| #.*)?$", (root / "requirements-dev.in").read_text(), re.MULTILINE
+    )
+    locked = (root / "requirements-dev.txt").read_text()
+    names = re.findall(r"^([\w.-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}", locked, re.MULTILINE)
+    assert {(name.lower(), version) for name, version in asked} <= {(name.lower(), version) for name, version in names}
+    assert len(names) == len(re.findall(r"^\w", locked, re.MULTILINE))
+    assert len(asked) > 10
