@@ -21,7 +21,8 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
 # SSH's sockets: not in ~/.ansible/cp, and below .cache many a checkout's path would be too long for a Unix socket.
 export ANSIBLE_SSH_CONTROL_PATH_DIR := /tmp/pyweb-rig-$(shell printf '%s %s' "$$(id -u)" '$(CURDIR)' | cksum | cut -d' ' -f1)
-unexport VIRTUAL_ENV
+# Where Ansible may not keep its bytecode, it compiles itself at each start.
+unexport VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 announce = @printf '\n==> %s\n' '$(1)'
 
