@@ -194,13 +194,39 @@ gunicorn:
       description: Token of the run that changed the application last since the host started; empty for none.
       type: str
     ssh_ports:
-      description: TCP ports that the SSH server listens on.
+      description: TCP ports that the SSH server listens on for other machines.
       type: list
       elements: int
-    firewall:
-      description: Whether ufw is installed and enabled, and its rules for this application.
+    ssh_connection:
+      description: Over which port of the host, and from where, this module came in; empty where that was not over SSH.
       type: dict
-      sample: {installed: true, enabled: true, rules: [{port: 8000, source: any, destination: any}]}
+      sample: {client: 192.0.2.5, port: 22}
+    ipv6:
+      description: Whether the kernel speaks IPv6.
+      type: bool
+    interfaces:
+      description: Names of the network interfaces.
+      type: list
+      elements: str
+      sample: [eth0, lo]
+    firewall:
+      description:
+        - Whether ufw is C(installed), C(enabled) and handles C(ipv6), and whether a run that turns it on has yet to
+          find out whether SSH still works (C(on_trial)).
+        - C(rules) are those for this application. C(foreign) are others about what comes in, but for those of the
+          role's other applications.
+        - C(others) names the services that run another firewall; C(docker) says whether Docker has its network up.
+      type: dict
+      sample:
+        installed: true
+        enabled: true
+        on_trial: false
+        ipv6: true
+        rules: [{port: 8000, source: any, destination: any, interface: "", action: allow}]
+        foreign:
+          - {port: "22", source: any, destination: any, interface: "", action: limit, protocol: tcp, comment: ""}
+        others: []
+        docker: false
 """
 
 import glob
@@ -226,7 +252,13 @@ OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system"
 MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
 LOCK_DIRECTORY = "/run/pyweb.deploy"
+TRIAL = LOCK_DIRECTORY + "/firewall.trial"
+"""There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
+SSH_SOCKET = "ssh.socket"
+OTHER_FIREWALLS = tuple(
+    name + ".service" for name in ("firewalld", "nftables", "netfilter-persistent", "shorewall", "ferm")
+)
 
 
 def read(path: str) -> str:
@@ -285,20 +317,36 @@ def parse_unix_sockets(text: str) -> list[str]:
     return sorted({fields[7] for fields in lines if len(fields) == 8 and fields[3] == "00010000"})
 
 
-def parse_rules(text: str, comment: str) -> list[dict[str, Any]]:
-    """Parse the tuples of ufw's user.rules or user6.rules that allow TCP and carry a comment.
+def parse_rules(text: str) -> list[dict[str, Any]]:
+    """Parse the tuples of ufw's user.rules or user6.rules that are about what comes in from any port.
 
-    ufw writes ``### tuple ### allow tcp 8000 0.0.0.0/0 any 0.0.0.0/0 in comment=686578``: action, protocol, destination
-    port, destination, source port, source. Source: ``_write_rules`` in ufw's backend_iptables.py.
+    ufw writes ``### tuple ### allow tcp 8000 0.0.0.0/0 any 0.0.0.0/0 in_eth0 comment=686578``: action, protocol,
+    destination port, destination, source port, source, two names where the rule comes from a profile, direction with
+    interface. Source: ``_write_rules`` in ufw's backend_iptables.py.
     """
+    pattern = (
+        r"### tuple ### (?P<action>allow|limit|deny|reject)(?:_log(?:-all)?)? (?P<protocol>\S+) (?P<port>\S+) "
+        r"(?P<destination>\S+) any (?P<source>\S+)(?: \S+ \S+)? in(?:_(?P<interface>\S+))?"
+        r"(?: comment=(?P<comment>[0-9a-f]+))?\s*"
+    )
     rules = []
-    for line in text.splitlines():
-        match = re.match(r"### tuple ### allow tcp (\d+) (\S+) any (\S+) in comment=([0-9a-f]+)\s*$", line)
-        if match and bytes.fromhex(match.group(4)).decode("utf-8", "replace") == comment:
-            wildcards = ("0.0.0.0/0", "::/0")
-            destination, source = ("any" if item in wildcards else item for item in match.group(2, 3))
-            rules.append({"port": int(match.group(1)), "source": source, "destination": destination})
+    for match in filter(None, (re.fullmatch(pattern, line) for line in text.splitlines())):
+        rule = {key: value or "" for key, value in match.groupdict().items()}
+        for end in ("source", "destination"):
+            rule[end] = "any" if rule[end] in ("0.0.0.0/0", "::/0") else rule[end]
+        rules.append({**rule, "comment": bytes.fromhex(rule["comment"]).decode("utf-8", "replace")})
     return rules
+
+
+def rules_of(rules: list[dict[str, Any]], comment: str) -> list[dict[str, Any]]:
+    """Those of the rules that let TCP in at one port and carry a comment."""
+    keys = ("source", "destination", "interface", "action")
+    return [
+        {"port": int(rule["port"]), **{key: rule[key] for key in keys}}
+        for rule in rules
+        if rule["comment"] == comment
+        and (rule["protocol"] == "tcp" and rule["port"].isdigit() and rule["action"] in ("allow", "limit"))
+    ]
 
 
 def merge_rules(rules: list[dict[str, Any]], rules6: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -327,7 +375,8 @@ class Host:
 
     def observe(self) -> dict[str, Any]:
         """Everything, as RETURN describes it."""
-        units = self.unit_states()
+        units = self.unit_states(SSH_SOCKET, *OTHER_FIREWALLS)
+        others = {unit: units.pop(unit) for unit in (SSH_SOCKET, *OTHER_FIREWALLS)}
         generations, unfinished = self.generations()
         releases, unfinished_releases = self.finished("releases")
         venvs, unfinished_venvs = self.finished("venvs")
@@ -358,8 +407,11 @@ class Host:
             "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
             "neighbours": self.neighbours(),
             "last_run": self.last_run(),
-            "ssh_ports": self.ssh_ports(listening),
-            "firewall": self.firewall(),
+            "ssh_ports": self.ssh_ports(listening, others[SSH_SOCKET]),
+            "ssh_connection": self.ssh_connection(),
+            "ipv6": os.path.exists("/proc/net/if_inet6"),
+            "interfaces": sorted(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else [],
+            "firewall": self.firewall(others),
         }
 
     @staticmethod
@@ -431,9 +483,9 @@ class Host:
             wanted["path"], wanted["exclude"], wanted["requirements"], wanted["module"], wanted["marker"]
         )
 
-    def unit_states(self) -> dict[str, dict[str, Any]]:
-        """State of the public socket, the slots and the check. ``Listen`` holds the addresses of a socket."""
-        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check"))]
+    def unit_states(self, *others: str) -> dict[str, dict[str, Any]]:
+        """State of the public socket, the slots, the check and others. ``Listen`` holds the addresses of a socket."""
+        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check")), *others]
         blocks = self.run("systemctl", "show", "--property", PROPERTIES, *units).split("\n\n")
         # Without systemd there are no blocks.
         unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
@@ -548,14 +600,33 @@ class Host:
             dict(holders.get(item["inode"], nobody), address=item["address"], port=item["port"]) for item in sockets
         ]
 
-    def ssh_ports(self, listening: list[dict[str, Any]]) -> list[int]:
-        """Ports of the SSH server, which may have left them to systemd (Ubuntu's ssh.socket)."""
-        ports = {item["port"] for item in listening if item["process"] == "sshd"}
-        if not ports:
-            out = self.run("systemctl", "show", "--property", "ActiveState,Listen", "ssh.socket")
-            if "ActiveState=active" in out:
-                ports = {int(port) for port in re.findall(r"^Listen=\S*?:?(\d+) \(Stream\)$", out, re.MULTILINE)}
+    @staticmethod
+    def ssh_ports(listening: list[dict[str, Any]], ssh_socket: dict[str, Any]) -> list[int]:
+        """Ports of the SSH server, which may have left them to systemd (Ubuntu's ssh.socket).
+
+        What it listens on for the machine itself is forwarded to a client (``ssh -R``, X11), or needs no rule.
+        """
+        loopback = ("127.", "::1")
+        ports = {
+            item["port"] for item in listening if item["process"] == "sshd" and not item["address"].startswith(loopback)
+        }
+        if ssh_socket["ActiveState"] == "active":
+            shown = (re.fullmatch(r"(?:(\S+):)?(\d+)", address) for address in ssh_socket["Listen"])
+            ports.update(
+                int(match[2]) for match in shown if match and not (match[1] or "").strip("[]").startswith(loopback)
+            )
         return sorted(ports)
+
+    @staticmethod
+    def ssh_connection(pid: str = "self") -> dict[str, Any]:
+        """Where the process came in that this one descends from; sudo keeps that from its children, not from root."""
+        while pid not in ("", "0"):
+            match = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ \S+ (\d+)(?:\0|$)", read(f"/proc/{pid}/environ"))
+            if match:
+                return {"client": match[1].split("%")[0], "port": int(match[2])}
+            # The name of the program, which comes before, may hold anything.
+            pid = [*read(f"/proc/{pid}/stat").rpartition(")")[2].split(), "", ""][1]
+        return {}
 
     @staticmethod
     def holders(inodes: set[str]) -> dict[str, dict[str, Any]]:
@@ -585,16 +656,22 @@ class Host:
             return ""
         return run
 
-    def firewall(self) -> dict[str, Any]:
+    def firewall(self, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        ipv6 = parse_assignments(read("/etc/default/ufw")).get("IPV6", "yes").lower() == "yes"
+        # Without IPv6, ufw neither heeds nor changes what is in the second file.
         rules = merge_rules(
-            parse_rules(read("/etc/ufw/user.rules"), MARK + " " + self.name),
-            parse_rules(read("/etc/ufw/user6.rules"), MARK + " " + self.name),
+            parse_rules(read("/etc/ufw/user.rules")), parse_rules(read("/etc/ufw/user6.rules")) if ipv6 else []
         )
         settings = parse_assignments(read("/etc/ufw/ufw.conf"))
         return {
             "installed": bool(self.module.get_bin_path("ufw", opt_dirs=["/usr/sbin", "/sbin"])),
-            "enabled": settings.get("ENABLED") == "yes",
-            "rules": rules,
+            "enabled": settings.get("ENABLED", "").lower() == "yes",
+            "on_trial": os.path.exists(TRIAL),
+            "ipv6": ipv6,
+            "rules": rules_of(rules, MARK + " " + self.name),
+            "foreign": [rule for rule in rules if not rule["comment"].startswith(MARK + " ")],
+            "others": [unit[: -len(".service")] for unit in OTHER_FIREWALLS if others[unit]["ActiveState"] == "active"],
+            "docker": os.path.isdir("/sys/class/net/docker0"),
         }
 
 

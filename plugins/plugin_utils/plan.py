@@ -8,14 +8,13 @@ A pure function of two dictionaries, so that every decision of a deploy can be t
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, firewall
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import CERTIFICATES
 
 SLOTS = ("blue", "green")
@@ -40,11 +39,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     `desired` holds:
       ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``firewall_packages``: those of the packages that only ufw needs;
       ``tools``: names among the venvs of what only builds them;
       ``existing``: empty, or the directory of the host that somebody else keeps the code in: it is used as it is;
       ``source_problems``: messages about the source;
-      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep``,
-      ``tools`` and ``ssh_ports`` are looked at, and the rest is taken from that generation's record;
+      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep``
+      and ``tools`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
       ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
@@ -52,8 +52,9 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
       ``check_config``: text of the program that checks a configuration;
-      ``rules``: dictionaries with ``port``, ``source`` and ``destination``, or ``None`` to leave the firewall alone;
-      ``firewall_enable``, ``ssh_ports``.
+      ``rules``: dictionaries with ``port``, ``source``, ``destination``, ``interface`` (empty for all of them) and
+      ``action`` (``allow`` or ``limit``), or ``None`` to leave the firewall alone;
+      ``firewall_enable``.
 
     `observed` is what the module ``gunicorn_info`` returns.
 
@@ -82,7 +83,9 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
     recorded = observed["current"] == identity and bool(observed["generations"].get(identity, {}).get("served"))
     activate = switch or other_runs or observed["live"] != slot or not recorded
-    firewall = _firewall_stage(desired, observed)
+    ufw = firewall.stage(desired, observed)
+    unwanted = desired["firewall_packages"] if firewall.is_left_alone(observed) else []
+    packages = [name for name in desired["packages"] if name not in unwanted]
     previous = next(
         # A run that broke off may not have recorded yet that the generation serves.
         (item for item in (serving, observed["current"]) if item not in ("", identity)),
@@ -107,7 +110,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "other_slot": _other(slot),
         "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
         "previous": previous,
-        "missing_packages": [name for name in desired["packages"] if name not in observed["packages"]],
+        "packages": packages,
+        "missing_packages": [name for name in packages if name not in observed["packages"]],
         "create_user": desired["create_user"] and not observed["user"],
         "release": not desired["existing"] and (force or desired["release"] not in observed["releases"]),
         "venv": force or desired["venv"] not in observed["venvs"],
@@ -121,19 +125,23 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "socket_restart": socket["restart"],
         "socket_conflict": socket["conflict"],
         "activate": activate or force,
-        "firewall": bool(firewall["missing"] or firewall["enable"]) or (force and desired["rules"] is not None),
-        "rules": firewall["wanted"] if force else firewall["missing"],
-        "obsolete_rules": firewall["obsolete"],
-        "enable_firewall": firewall["enable"],
+        "firewall": bool(ufw["missing"] or ufw["enable"]) or (force and ufw["ours"]),
+        "rules": ufw["wanted"] if force else ufw["missing"],
+        "obsolete_rules": ufw["obsolete"],
+        "enable_firewall": ufw["enable"],
+        "ssh_rules": ufw["ssh"],
+        "netfilter": ufw["enable"] or observed["firewall"]["enabled"],
+        "netfilter6": (ufw["enable"] or observed["firewall"]["enabled"]) and observed["firewall"]["ipv6"],
         "obsolete_paths": prune,
-        "prune": bool(prune or firewall["obsolete"]),
+        "prune": bool(prune or ufw["obsolete"]),
     }
     plan["prepare"] = (
         bool(plan["missing_packages"] or _differing(checker, observed["files"])) or plan["create_user"] or force
     )
     plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
     plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
-    plan["summary"] = _summary(desired, observed, plan)
+    plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
+    plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
     return plan
 
 
@@ -186,6 +194,7 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         "force": False,
         "create_user": False,
         "packages": [],
+        "firewall_packages": [],
         "source_problems": [],
         "generation_files": {},
         "firewall_enable": False,
@@ -313,34 +322,6 @@ def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> di
     return {"change": restart or differs, "restart": restart, "conflict": restart and conflict}
 
 
-def _firewall_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
-    found = observed["firewall"]
-    if desired["rules"] is None:
-        return {"wanted": [], "missing": [], "obsolete": [], "enable": False}
-    wanted = _as_ufw_writes(desired["rules"])
-    return {
-        "wanted": wanted,
-        "missing": [rule for rule in wanted if rule not in found["rules"]],
-        "obsolete": [rule for rule in found["rules"] if rule not in wanted],
-        "enable": bool(desired["firewall_enable"]) and not found["enabled"],
-    }
-
-
-def _as_ufw_writes(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rules as ufw will show them: a single host without its netmask, and none that would mix IPv4 with IPv6."""
-    written: list[dict[str, Any]] = []
-    for rule in rules:
-        source = rule["source"]
-        if source != "any":
-            network = ipaddress.ip_network(source)
-            source = str(network.network_address if network.num_addresses == 1 else network)
-        mixed = "any" not in (source, rule["destination"]) and (":" in source) != (":" in rule["destination"])
-        new = {**rule, "source": source}
-        if not mixed and new not in written:
-            written.append(new)
-    return written
-
-
 def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
     """What is in the way of what is built: parts that an interrupted run left, a venv whose interpreter is gone."""
     root = f"/opt/{desired['name']}"
@@ -389,11 +370,8 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
         yield from _credential_problems(desired, observed)
     yield from _name_problems(desired, observed)
     yield from _port_problems(desired, observed)
-    if desired["rules"] is not None and desired["firewall_enable"] and not desired["ssh_ports"]:
-        yield (
-            "gunicorn_firewall_enable: got true, but no SSH server was found on the host, so ufw could lock you out. "
-            "It accepts true where sshd listens or Ansible connects over SSH. Example: gunicorn_firewall_enable: false"
-        )
+    yield from _ipv6_problems(desired, observed)
+    yield from firewall.problems(desired, observed)
 
 
 def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
@@ -489,6 +467,15 @@ def _port_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> I
             )
 
 
+def _ipv6_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
+    addresses = [_as_parsed(address["listen_stream"]) for address in desired["addresses"] if ":" in address["host"]]
+    for address in [] if observed["ipv6"] else addresses:
+        yield (
+            f"gunicorn_bind: got {address.text!r}, but the kernel of the host has IPv6 turned off. It accepts IPv4 "
+            f'addresses there, and Unix sockets. Example: gunicorn_bind: ["0.0.0.0:{address.port}"]'
+        )
+
+
 def _as_parsed(listen_stream: str) -> bind.Address:
     return bind.parse(f"unix:{listen_stream}" if listen_stream.startswith("/") else listen_stream)
 
@@ -555,13 +542,10 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     if plan["socket_change"] and plan["serving"]:
         closed = ": its port is closed until the new generation is started" if plan["socket_conflict"] else ""
         lines.append("the public socket changes" + closed)
-    lines += [f"firewall: allow {_rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]
-    lines += [f"firewall: withdraw {_rule_text(rule)}" for rule in plan["obsolete_rules"]]
+    lines += [f"firewall: {rule['action']} {firewall.rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]
+    lines += [f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"]]
+    lines += [f"firewall: allow port {port}/tcp for SSH" for port in plan["ssh_rules"]]
     if plan["enable_firewall"]:
         lines.append("firewall: enable ufw")
     lines += [f"remove {path}" for path in plan["obsolete_paths"]]
     return lines
-
-
-def _rule_text(rule: Mapping[str, Any]) -> str:
-    return f"port {rule['port']}/tcp from {rule['source']} to {rule['destination']}"

@@ -203,10 +203,14 @@ def _networks(value: Any) -> Iterator[str]:
         return
     for item in value:
         try:
-            network = ipaddress.ip_network(str(item))
-        except ValueError as problem:
-            yield str(problem)
+            network = ipaddress.ip_network(str(item), strict=False)
+        except ValueError:
+            yield f"{item!r} is neither an IP address nor a network; ufw resolves no names"
             continue
+        if "%" in str(item):
+            yield f"{item!r} names an interface; set gunicorn_firewall_interface"
+        elif str(network.network_address) != str(ipaddress.ip_interface(str(item)).ip):
+            yield f"{item!r} is an address with the length of a network; did you mean {network}?"
         if network.prefixlen == 0:
             yield f"{item!r} is everybody: leave the list empty for that"
 
@@ -501,6 +505,12 @@ VARIABLES: dict[str, Variable] = {
     "gunicorn_firewall_sources": Variable(
         "a list of IP addresses and networks", 'gunicorn_firewall_sources: ["192.0.2.0/24", "2001:db8::/32"]', _networks
     ),
+    "gunicorn_firewall_interface": Variable(
+        "the name of a network interface, or an empty string for every one",
+        "gunicorn_firewall_interface: wg0",
+        _matching(r"([A-Za-z0-9_.%@=,-]{1,15})?", "it can't be the name of an interface"),
+    ),
+    "gunicorn_firewall_limit": Variable("true or false", "gunicorn_firewall_limit: true", _boolean),
     "gunicorn_firewall_enable": Variable("true or false", "gunicorn_firewall_enable: true", _boolean),
     "gunicorn_hardening": Variable("true or false", "gunicorn_hardening: true", _boolean),
     "gunicorn_service_options": Variable(

@@ -29,6 +29,7 @@ from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
     parse_rules,
     parse_sockets,
     parse_unix_sockets,
+    rules_of,
 )
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -143,31 +144,58 @@ def test_unix_sockets_of_this_machine() -> None:
         assert [path for path in found if path.startswith(directory)] == [f"{directory}/listening"]
 
 
-def test_rules_with_the_comment() -> None:
-    assert parse_rules(RULES, COMMENT) == [
-        {"port": 8000, "source": "any", "destination": "any"},
-        {"port": 8001, "source": "198.51.100.0/24", "destination": "192.0.2.5"},
+def let_in(
+    port: int, source: str = "any", destination: str = "any", interface: str = "", action: str = "allow"
+) -> dict[str, Any]:
+    return {"port": port, "source": source, "destination": destination, "interface": interface, "action": action}
+
+
+def test_rules_of_ipv4() -> None:
+    assert rules_of(parse_rules(RULES), COMMENT) == [
+        let_in(8000),
+        let_in(8001, "198.51.100.0/24", "192.0.2.5"),
+        let_in(8005, interface="eth0"),
     ]
 
 
 def test_rules_of_ipv6() -> None:
-    assert parse_rules(RULES6, COMMENT) == [
-        {"port": 8000, "source": "any", "destination": "any"},
-        {"port": 8001, "source": "2001:db8::/32", "destination": "any"},
-    ]
+    assert rules_of(parse_rules(RULES6), COMMENT) == [let_in(8000), let_in(8001, "2001:db8::/32")]
 
 
 def test_rules_of_another_application() -> None:
-    assert [rule["port"] for rule in parse_rules(RULES, "pyweb.deploy shop2")] == [8002]
+    assert [rule["port"] for rule in rules_of(parse_rules(RULES), "pyweb.deploy shop2")] == [8002]
 
 
 def test_a_rule_of_both_families_counts_once() -> None:
-    rules, rules6 = parse_rules(RULES, COMMENT), parse_rules(RULES6, COMMENT)
-    assert [(rule["port"], rule["source"]) for rule in merge_rules(rules, rules6)] == [
+    rules = rules_of(merge_rules(parse_rules(RULES), parse_rules(RULES6)), COMMENT)
+    assert [(rule["port"], rule["source"]) for rule in rules] == [
         (8000, "any"),
         (8001, "198.51.100.0/24"),
+        (8005, "any"),
         (8001, "2001:db8::/32"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("limit tcp 8002 ::/0 any ::/0 in_eth0", ("limit", "tcp", "8002", "any", "eth0")),
+        ("allow any 22 0.0.0.0/0 any 10.0.0.0/8 in", ("allow", "any", "22", "10.0.0.0/8", "")),
+        ("allow tcp 80,443,3000:3010 0.0.0.0/0 any 0.0.0.0/0 in", ("allow", "tcp", "80,443,3000:3010", "any", "")),
+        ("allow_log tcp 99 0.0.0.0/0 any 0.0.0.0/0 in", ("allow", "tcp", "99", "any", "")),
+        ("deny_log-all tcp 99 0.0.0.0/0 any 0.0.0.0/0 in", ("deny", "tcp", "99", "any", "")),
+        ("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in", ("allow", "tcp", "22", "any", "")),
+        ("allow any any 0.0.0.0/0 any 0.0.0.0/0 in_eth0", ("allow", "any", "any", "any", "eth0")),
+        ("allow tcp 66 0.0.0.0/0 55 0.0.0.0/0 in", None),
+        ("deny tcp 25 0.0.0.0/0 any 0.0.0.0/0 out", None),
+        ("route:allow tcp 77 0.0.0.0/0 any 0.0.0.0/0 in_eth0", None),
+    ],
+)
+def test_rules_of_others(line: str, found: tuple[str, ...] | None) -> None:
+    """As ufw 0.36 writes them."""
+    keys = ("action", "protocol", "port", "source", "interface")
+    parsed = [tuple(rule[key] for key in keys) for rule in parse_rules(f"### tuple ### {line}\n")]
+    assert parsed == ([found] if found else [])
 
 
 def test_assignments() -> None:
@@ -224,6 +252,14 @@ def test_units_are_asked_for_in_one_go(host: Callable[..., Host]) -> None:
     assert states["shop.socket"]["ActiveState"] == "active"
     assert states["shop-blue.service"]["ActiveState"] == "inactive"
     assert states["shop-blue.service"]["Listen"] == []
+
+
+def test_units_of_others_are_asked_for_along(host: Callable[..., Host]) -> None:
+    shown = "\n\n".join([*["ActiveState=inactive\n"] * 4, "ActiveState=active\nListen=[::]:22 (Stream)\n"])
+    states = host({"systemctl": lambda *_arguments: shown}).unit_states("ssh.socket", "nftables.service")
+    assert list(states) == [*SHOWN, "ssh.socket", "nftables.service"]
+    assert (states["ssh.socket"]["ActiveState"], states["ssh.socket"]["Listen"]) == ("active", ["[::]:22"])
+    assert states["nftables.service"]["ActiveState"] == "inactive"
 
 
 def test_units_of_a_host_without_systemd(host: Callable[..., Host]) -> None:
@@ -599,39 +635,141 @@ def listener(port: int, process: str) -> dict[str, Any]:
     return {"address": "0.0.0.0", "port": port, "process": process, "unit": ""}
 
 
-def test_ports_of_the_ssh_server(host: Callable[..., Host]) -> None:
+CLOSED: dict[str, Any] = {"ActiveState": "inactive", "Listen": ["[::]:22"]}
+"""State of ssh.socket where it is not used."""
+
+
+def test_ports_of_the_ssh_server() -> None:
     listening = [listener(2222, "sshd"), listener(22, "sshd"), listener(22, "sshd"), listener(8000, "gunicorn")]
-    assert host().ssh_ports(listening) == [22, 2222]
+    assert Host.ssh_ports(listening, CLOSED) == [22, 2222]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_what_ssh_forwards_is_no_port_of_the_ssh_server(address: str) -> None:
+    listening = [listener(22, "sshd"), {**listener(6010, "sshd"), "address": address}]
+    assert Host.ssh_ports(listening, CLOSED) == [22]
 
 
 @pytest.mark.parametrize(
-    ("shown", "ports"),
+    ("state", "listen", "ports"),
     [
-        ("Listen=0.0.0.0:22 (Stream)\nListen=[::]:22 (Stream)\nActiveState=active\n", [22]),
-        ("Listen=2222 (Stream)\nActiveState=active\n", [2222]),
-        ("Listen=[::]:22 (Stream)\nActiveState=inactive\n", []),
-        ("", []),
+        ("active", ["0.0.0.0:22", "[::]:22"], [22]),
+        ("active", ["[::]:22", "[::]:2222", "0.0.0.0:2022"], [22, 2022, 2222]),
+        ("active", ["2222"], [2222]),
+        ("active", ["127.0.0.1:2222", "[::1]:2222", "/run/ssh.sock", "192.0.2.5:22"], [22]),
+        ("inactive", ["[::]:22"], []),
+        ("inactive", [], []),
     ],
 )
-def test_ports_of_an_ssh_server_that_systemd_starts(host: Callable[..., Host], shown: str, ports: list[int]) -> None:
-    assert host({"systemctl": lambda *_arguments: shown}).ssh_ports([listener(22, "systemd")]) == ports
+def test_ports_of_an_ssh_server_that_systemd_starts(state: str, listen: list[str], ports: list[int]) -> None:
+    assert Host.ssh_ports([listener(22, "systemd")], {"ActiveState": state, "Listen": listen}) == ports
 
 
-def test_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"/etc/ufw/user.rules": RULES, "/etc/ufw/user6.rules": RULES6, "/etc/ufw/ufw.conf": "# x\nENABLED=yes\n"}
+SUDO = {
+    "/proc/self/environ": "PATH=/bin\0SUDO_USER=deploy\0",
+    "/proc/self/stat": "30 (python3) S 20 30 30 0",
+    "/proc/20/environ": "",
+    "/proc/20/stat": "20 (sudo) S 7) R 10 20 20 0",
+    "/proc/10/environ": "OLD_SSH_CONNECTION=1.1.1.1 1 1.1.1.1 1\0SSH_CONNECTION=CLIENT 60520 198.51.100.2 2222\0A=b\0",
+    "/proc/10/stat": "10 (sh) S 9 10 10 0",
+}
+"""A process, its parent with a strange name, and the one that SSH started."""
+
+
+@pytest.mark.parametrize(("client", "told"), [("192.0.2.5", "192.0.2.5"), ("fe80::1%eth0", "fe80::1")])
+def test_the_connection_that_it_came_by(monkeypatch: pytest.MonkeyPatch, client: str, told: str) -> None:
+    files = {path: text.replace("CLIENT", client) for path, text in SUDO.items()}
     monkeypatch.setattr(gunicorn_info, "read", files.__getitem__)
-    found = host({"ufw": str}).firewall()
-    assert (found["installed"], found["enabled"], len(found["rules"])) == (True, True, 3)
+    assert Host.ssh_connection() == {"client": told, "port": 2222}
 
 
-def test_a_firewall_that_is_off(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gunicorn_info, "read", lambda path: "ENABLED=no\n" if path == "/etc/ufw/ufw.conf" else "")
-    assert host({"ufw": str}).firewall() == {"installed": True, "enabled": False, "rules": []}
+@pytest.mark.parametrize("last", ["10 (sh) S 0 10 10 0", ""])
+def test_no_connection(monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    files = {**SUDO, "/proc/10/environ": "TERM=xterm\0", "/proc/10/stat": last}
+    monkeypatch.setattr(gunicorn_info, "read", files.__getitem__)
+    assert Host.ssh_connection() == {}
 
 
-def test_no_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gunicorn_info, "read", lambda _path: "")
-    assert host().firewall() == {"installed": False, "enabled": False, "rules": []}
+@linux
+def test_the_connection_of_a_child(tmp_path: Path) -> None:
+    """Through the real /proc: the child has forgotten where it came from, its parent has not."""
+    child = (
+        "from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import Host; print(Host.ssh_connection())"
+    )
+    shell = subprocess.run(
+        ["sh", "-c", f"env -u SSH_CONNECTION {sys.executable} {write(tmp_path / 'child.py', child)}; true"],
+        env={
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PATH": os.environ["PATH"],
+            "SSH_CONNECTION": "192.0.2.5 4711 192.0.2.6 22",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shell.stdout == "{'client': '192.0.2.5', 'port': 22}\n", shell.stderr
+
+
+OTHERS: dict[str, dict[str, Any]] = {unit: {"ActiveState": "inactive"} for unit in gunicorn_info.OTHER_FIREWALLS}
+"""States of the services that run another firewall."""
+
+NOTHING: dict[str, Any] = {"rules": [], "foreign": [], "others": [], "on_trial": False, "ipv6": True}
+
+
+@pytest.fixture
+def no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keep this machine's Docker and ufw out; the path of the mark of a trial."""
+    monkeypatch.setattr(os.path, "isdir", lambda _path: False)
+    monkeypatch.setattr(gunicorn_info, "TRIAL", str(tmp_path / "trial"))
+    return tmp_path / "trial"
+
+
+def reading(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    """Have the module read these files below /etc, and no others."""
+    monkeypatch.setattr(gunicorn_info, "read", lambda path: files.get(path[len("/etc/") :], ""))
+
+
+OUR_FILES = {"ufw/user.rules": RULES, "ufw/user6.rules": RULES6, "ufw/ufw.conf": "# x\nENABLED=yes\n"}
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    reading(monkeypatch, OUR_FILES)
+    found = host({"ufw": str}).firewall(OTHERS)
+    assert (found["installed"], found["enabled"], len(found["rules"]), len(found["foreign"])) == (True, True, 4, 2)
+    assert [(rule["port"], rule["comment"]) for rule in found["foreign"]] == [("22", "ssh"), ("8006", "")]
+    assert let_in(8001, "2001:db8::/32") in found["rules"]
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_a_firewall_without_ipv6(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    reading(monkeypatch, {**OUR_FILES, "default/ufw": "# x\nIPV6=no\n"})
+    found = host({"ufw": str}).firewall(OTHERS)
+    assert found["ipv6"] is False
+    assert not any(":" in rule["source"] for rule in found["rules"]), "ufw doesn't touch what is left of them"
+
+
+def test_a_firewall_that_is_off(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, no_docker: Path) -> None:
+    reading(monkeypatch, {"ufw/ufw.conf": "ENABLED=no\n", "default/ufw": "IPV6=yes\n"})
+    off = {**NOTHING, "installed": True, "enabled": False, "docker": False}
+    assert host({"ufw": str}).firewall(OTHERS) == off
+    no_docker.touch()
+    assert host({"ufw": str}).firewall(OTHERS) == {**off, "on_trial": True}
+
+
+def test_no_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, no_docker: Path) -> None:
+    reading(monkeypatch, {})
+    assert not no_docker.exists()
+    assert host().firewall(OTHERS) == {**NOTHING, "installed": False, "enabled": False, "docker": False}
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_other_firewalls_and_docker(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    reading(monkeypatch, {})
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == "/sys/class/net/docker0")
+    for name in ("firewalld", "nftables"):
+        found = host().firewall({**OTHERS, f"{name}.service": {"ActiveState": "active"}})
+        assert (found["others"], found["docker"]) == ([name], True)
 
 
 def test_reading(tmp_path: Path) -> None:

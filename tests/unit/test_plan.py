@@ -18,6 +18,12 @@ OLD, OLDER, OLDEST = "0" * 12, "1" * 12, "2" * 12
 Data = dict[str, Any]
 
 
+def rule(
+    port: int = 8000, source: str = "any", destination: str = "any", interface: str = "", action: str = "allow"
+) -> Data:
+    return {"port": port, "source": source, "destination": destination, "interface": interface, "action": action}
+
+
 @pytest.fixture
 def desired() -> Data:
     return {
@@ -33,6 +39,7 @@ def desired() -> Data:
         "tools": ["uv-1.2.3"],
         "python": "python3",
         "packages": ["python3-venv", "ufw"],
+        "firewall_packages": ["ufw"],
         "keep": 3,
         "addresses": [{"host": "0.0.0.0", "port": 8000, "path": "", "listen_stream": "0.0.0.0:8000"}],
         "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3, "expect": "", "host": "localhost"},
@@ -47,9 +54,8 @@ def desired() -> Data:
         "private_socket": "# private socket of @slot@\n",
         "public_socket": "ListenStream=0.0.0.0:8000\n",
         "check_config": "print()\n",
-        "rules": [{"port": 8000, "source": "any", "destination": "any"}],
+        "rules": [rule()],
         "firewall_enable": False,
-        "ssh_ports": [22],
     }
 
 
@@ -83,7 +89,19 @@ def bare() -> Data:
         "missing": [],
         "last_run": "",
         "ssh_ports": [22],
-        "firewall": {"installed": False, "enabled": False, "rules": []},
+        "ssh_connection": {"client": "192.0.2.5", "port": 22},
+        "ipv6": True,
+        "interfaces": ["eth0", "lo"],
+        "firewall": {
+            "installed": False,
+            "enabled": False,
+            "on_trial": False,
+            "ipv6": True,
+            "rules": [],
+            "foreign": [],
+            "others": [],
+            "docker": False,
+        },
     }
 
 
@@ -136,7 +154,7 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
         releases=[desired["release"]],
         venvs=[desired["venv"]],
         current=identity,
-        firewall={"installed": True, "enabled": False, "rules": copy.deepcopy(desired["rules"] or [])},
+        firewall={**bare["firewall"], "installed": True, "rules": copy.deepcopy(desired["rules"] or [])},
     )
     found["slots"][slot] = {"active": True, "state": "active", "generation": identity}
     streams = [address["listen_stream"] for address in desired["addresses"]]
@@ -338,7 +356,7 @@ def bind_to(desired: Data, *texts: str) -> None:
     desired["public_socket"] = "".join(f"ListenStream={text}\n" for text in texts)
     desired["generation_files"]["gunicorn.conf.py"] = f"bind = {list(texts)!r}\n"
     ports = {address["port"] for address in desired["addresses"]} - {0}
-    desired["rules"] = [{"port": port, "source": "any", "destination": "any"} for port in sorted(ports)]
+    desired["rules"] = [rule(port) for port in sorted(ports)]
 
 
 def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) -> None:
@@ -349,7 +367,7 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     assert (plan["switch"], socket_of(plan)) == (True, (True, True, False))
     assert (plan["socket"], plan["old_socket"]) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
     assert plan["rules"] == desired["rules"]
-    assert plan["obsolete_rules"] == [{"port": 8000, "source": "any", "destination": "any"}]
+    assert plan["obsolete_rules"] == [rule()]
     assert plan["summary"][2:] == [
         "the public socket changes",
         "firewall: allow port 9000/tcp from any to any",
@@ -655,10 +673,6 @@ def test_a_release_or_venv_that_is_gone_is_built(desired: Data, observed: Data, 
 # The firewall
 
 
-def rule(port: int = 8000, source: str = "any", destination: str = "any") -> Data:
-    return {"port": port, "source": source, "destination": destination}
-
-
 def test_a_missing_rule(desired: Data, observed: Data) -> None:
     desired["rules"] = [rule(), rule(9000)]
     plan = make_plan(desired, observed)
@@ -722,7 +736,213 @@ def test_turning_ufw_on(desired: Data, observed: Data, enabled: bool, wanted: bo
     assert plan["problems"] == []
     assert plan["enable_firewall"] is turns_on
     assert stages(plan) == (["firewall"] if turns_on else [])
-    assert plan["summary"] == (["firewall: enable ufw"] if turns_on else [])
+    assert plan["summary"] == (["firewall: allow port 22/tcp for SSH", "firewall: enable ufw"] if turns_on else [])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_trial_that_broke_off_is_no_proof(desired: Data, observed: Data, force: bool) -> None:
+    desired.update(firewall_enable=True, force=force)
+    observed["firewall"].update(enabled=True, on_trial=True)
+    assert make_plan(desired, observed)["enable_firewall"] is True
+    observed["firewall"].update(on_trial=False)
+    assert make_plan(desired, observed)["enable_firewall"] is False
+    desired["firewall_enable"] = False
+    observed["firewall"].update(on_trial=True)
+    assert make_plan(desired, observed)["enable_firewall"] is False, "nobody asked for it"
+
+
+def foreign(port: str, action: str = "allow", protocol: str = "tcp", **more: str) -> Data:
+    """A rule of somebody else."""
+    return {**rule(action=action), "port": port, "protocol": protocol, "comment": "", **more}
+
+
+@pytest.mark.parametrize(
+    ("ports", "port", "rules", "wanted"),
+    [
+        ([22], 22, [], [22]),
+        ([22, 2222], 2222, [], [22, 2222]),
+        ([22], 2022, [], [22, 2022]),
+        ([], 2022, [], [2022]),
+        ([22], 22, [foreign("22")], []),
+        ([22], 22, [foreign("22", comment="ssh")], []),
+        ([22], 22, [foreign("22", "limit")], []),
+        ([22], 22, [foreign("22", protocol="any")], []),
+        ([22], 22, [foreign("22", protocol="udp")], [22]),
+        ([22], 22, [foreign("22", "deny", source="192.0.2.5")], [22]),
+        ([22], 22, [foreign("222")], [22]),
+        ([22], 22, [foreign("any", protocol="any", source="192.0.2.0/24")], []),
+        ([22], 22, [foreign("22", source="192.0.2.0/24")], []),
+        ([22], 22, [foreign("22", source="192.0.2.5")], []),
+        ([22], 22, [foreign("22", source="198.51.100.0/24")], [22]),
+        ([22], 22, [foreign("22", source="2001:db8::/32")], [22]),
+        ([22, 2222], 22, [foreign("22,80,2000:2300")], []),
+        ([22, 2222], 22, [foreign("22,80,2000:2200")], [2222]),
+        ([22, 2222], 22, [foreign("22", interface="eth0")], [2222]),
+    ],
+)
+def test_ssh_stays_open_and_rules_of_others_as_they_are(
+    desired: Data, observed: Data, ports: list[int], port: int, rules: list[Data], wanted: list[int]
+) -> None:
+    desired["firewall_enable"] = True
+    observed.update(ssh_ports=ports, ssh_connection={"client": "192.0.2.5", "port": port})
+    observed["firewall"]["foreign"] = rules
+    plan = make_plan(desired, observed)
+    assert (plan["problems"], plan["ssh_rules"]) == ([], wanted)
+    observed["firewall"]["enabled"] = True
+    assert make_plan(desired, observed)["ssh_rules"] == []
+
+
+def test_ssh_from_nowhere(desired: Data, observed: Data) -> None:
+    """Ansible may come in another way: what the SSH server listens on is opened all the same."""
+    desired["firewall_enable"] = True
+    observed["ssh_connection"] = {}
+    observed["firewall"]["foreign"] = [foreign("22", source="192.0.2.5")]
+    assert make_plan(desired, observed)["ssh_rules"] == [22]
+
+
+def test_limit_and_interface_replace_a_rule_where_it_stands(desired: Data, observed: Data) -> None:
+    desired["rules"] = [rule(action="limit")]
+    plan = make_plan(desired, observed)
+    assert (plan["rules"], plan["obsolete_rules"]) == ([rule(action="limit")], []), "ufw keeps one of the two"
+    assert plan["summary"] == ["firewall: limit port 8000/tcp from any to any"]
+    desired["rules"] = [rule(interface="eth0")]
+    plan = make_plan(desired, observed)
+    assert (plan["rules"], plan["obsolete_rules"]) == ([rule(interface="eth0")], [rule()])
+    assert "firewall: allow port 8000/tcp from any to any on eth0" in plan["summary"]
+
+
+def test_a_rule_that_an_administrator_made_is_left_to_him(desired: Data, observed: Data) -> None:
+    observed["firewall"].update(rules=[], foreign=[foreign("8000")])
+    plan = make_plan(desired, observed)
+    assert (stages(plan), plan["summary"]) == ([], [])
+    desired["force"] = True
+    assert make_plan(desired, observed)["rules"] == []
+    desired.update(force=False, rules=[rule(), rule(9000)])
+    observed["firewall"]["foreign"] = [foreign("8000", "deny")]
+    plan = make_plan(desired, observed)
+    assert plan["rules"] == [rule(9000)]
+    assert plan["summary"][-1] == (
+        "firewall: a rule that is not the role's says deny for port 8000/tcp from any to any; it stays as it is"
+    )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        (foreign("8000"), True),
+        (foreign("7999:8001", protocol="any"), True),
+        (foreign("8001"), False),
+        (foreign("8000", "deny"), False),
+        (foreign("8000", source="198.51.100.0/24"), False),
+    ],
+)
+def test_a_wide_rule_of_others_makes_a_narrow_one_useless(
+    desired: Data, observed: Data, theirs: Data, told: bool
+) -> None:
+    desired["rules"] = [rule(source="192.0.2.0/24")]
+    observed["firewall"].update(foreign=[theirs])
+    plan = make_plan(desired, observed)
+    assert plan["rules"] == desired["rules"]
+    assert any("lets everybody in at port" in line for line in plan["summary"]) is told
+
+
+def test_ufw_without_ipv6(desired: Data, observed: Data) -> None:
+    bind_to(desired, "0.0.0.0:8000", "[::]:8000")
+    observed = deployed(desired, observed)
+    desired["rules"] = [rule(source="2001:db8::/32"), rule(source="192.0.2.0/24"), rule(destination="2001:db8::5")]
+    observed["firewall"]["ipv6"] = False
+    plan = make_plan(desired, observed)
+    assert plan["rules"] == [rule(source="192.0.2.0/24")]
+    assert plan["summary"][-1] == (
+        "firewall: nothing for [::]:8000, 2001:db8::/32, because ufw doesn't handle IPv6 on the host (IPV6=no in "
+        "/etc/default/ufw); while ufw is on, no IPv6 comes in"
+    )
+    observed["firewall"]["rules"] = [rule(source="192.0.2.0/24")]
+    assert stages(make_plan(desired, observed)) == [], "and not again with every run"
+    assert make_plan(desired, observed)["summary"] == []
+
+
+def test_a_kernel_without_ipv6(desired: Data, bare: Data) -> None:
+    bind_to(desired, "0.0.0.0:8000", "[2001:db8::5]:8000")
+    bare["ipv6"] = False
+    assert only(make_plan(desired, bare)).startswith("gunicorn_bind: got '[2001:db8::5]:8000', but the kernel")
+
+
+@pytest.mark.parametrize("enable", [False, True])
+def test_another_firewall_is_left_alone(desired: Data, observed: Data, bare: Data, enable: bool) -> None:
+    desired["firewall_enable"] = enable
+    bare["firewall"]["others"] = ["firewalld"]
+    plan = make_plan(desired, bare)
+    assert plan["problems"] == []
+    assert stages(plan) == ["build", "configure", "activate"]
+    assert plan["missing_packages"] == plan["packages"] == ["python3-venv"], "installing ufw may remove it"
+    said = (
+        "firewall: left alone, because firewalld runs it on the host and ufw is off; allow 8000/tcp there, and set "
+        "gunicorn_firewall: false"
+    )
+    assert plan["summary"][-1] == said
+    observed["firewall"].update(others=["firewalld"], rules=[rule(9000)])
+    plan = make_plan(desired, observed)
+    assert (stages(plan), plan["summary"]) == ([], [said]), "each run says so"
+    desired["force"] = True
+    assert make_plan(desired, observed)["firewall"] is False
+    desired.update(force=False, rules=[], firewall_enable=False)
+    assert make_plan(desired, observed)["summary"] == [], "it needs nothing"
+    desired["rules"] = None
+    assert make_plan(desired, observed)["summary"] == []
+
+
+def test_another_firewall_beside_ufw(desired: Data, bare: Data) -> None:
+    bare["firewall"].update(others=["nftables"], enabled=True, installed=True)
+    plan = make_plan(desired, bare)
+    assert plan["rules"] == [rule()]
+    assert plan["summary"][-1] == "firewall: nftables runs beside ufw; what one of them shuts out stays out"
+
+
+def test_docker_beside_ufw(desired: Data, observed: Data) -> None:
+    desired["rules"] = [rule(9000)]
+    observed["firewall"]["docker"] = True
+    assert not any("Docker" in line for line in make_plan(desired, observed)["summary"]), "ufw is off"
+    observed["firewall"]["enabled"] = True
+    observed["listening"] += [listener("0.0.0.0", port, "docker-proxy", "docker.service") for port in (5432, 80)]
+    assert (
+        "firewall: Docker runs on the host, and ports that it publishes (80, 5432) go around ufw, whatever its rules "
+        "say; those of this application don't"
+    ) in make_plan(desired, observed)["summary"]
+    desired["rules"] = [rule()]
+    assert make_plan(desired, observed)["summary"] == [], "a run with nothing to do keeps quiet"
+
+
+def test_an_interface_that_is_not_there(desired: Data, observed: Data) -> None:
+    desired["rules"] = [rule(interface="wg0"), rule(interface="eth0")]
+    summary = make_plan(desired, observed)["summary"]
+    assert summary[-1] == "firewall: the host has no interface wg0 now; it has eth0, lo"
+
+
+@pytest.mark.parametrize(
+    ("found", "rules", "asked", "netfilter", "netfilter6"),
+    [
+        ({}, [rule()], False, False, False),
+        ({}, [rule(9000)], True, False, False),
+        ({"rules": [rule(), rule(9000)]}, [rule()], True, False, False),
+        ({"enabled": True}, [rule(9000)], True, True, True),
+        ({"enabled": True, "ipv6": False}, [rule(9000)], True, True, False),
+        ({}, None, False, False, False),
+    ],
+)
+def test_ufw_is_asked_only_where_it_is_needed(
+    desired: Data,
+    observed: Data,
+    found: Data,
+    rules: list[Data] | None,
+    asked: bool,
+    netfilter: bool,
+    netfilter6: bool,
+) -> None:
+    desired["rules"] = rules
+    observed["firewall"].update(found)
+    plan = make_plan(desired, observed)
+    assert (plan["ask_ufw"], plan["netfilter"], plan["netfilter6"]) == (asked, netfilter, netfilter6)
 
 
 # What is pruned
@@ -928,7 +1148,8 @@ def test_going_back_to_another_address(desired: Data, bare: Data, before: Data) 
     assert plan["public"] == [{"host": "0.0.0.0", "port": 9000, "path": ""}]
 
 
-NARROW = {"port": 8000, "source": "198.51.100.7", "destination": "any"}
+NARROW = rule(source="198.51.100.7")
+OF_EARLIER_VERSIONS = {"port": 8000, "source": "any", "destination": "any"}
 
 
 @pytest.mark.parametrize(
@@ -936,6 +1157,8 @@ NARROW = {"port": 8000, "source": "198.51.100.7", "destination": "any"}
     [
         ([rule(8000)], [rule(8000)], [], []),
         ([rule(8000)], [NARROW], [], []),
+        ([OF_EARLIER_VERSIONS], [rule(7000)], [rule(8000)], [rule(7000)]),
+        ([OF_EARLIER_VERSIONS], [rule(interface="eth0", action="limit")], [], []),
         ([NARROW], [rule(8000)], [], []),
         ([], [rule(8000)], [], []),
         ([NARROW], [rule(7000)], [NARROW], [rule(7000)]),
@@ -1353,12 +1576,26 @@ def test_a_socket_unit_that_is_down_holds_nothing(desired: Data, observed: Data)
 
 @pytest.mark.parametrize(("rules", "enable", "locked_out"), [([], True, True), ([], False, False), (None, True, False)])
 def test_ufw_never_locks_ssh_out(desired: Data, bare: Data, rules: Any, enable: bool, locked_out: bool) -> None:
-    desired.update(rules=rules, firewall_enable=enable, ssh_ports=[])
+    desired.update(rules=rules, firewall_enable=enable)
+    bare.update(ssh_ports=[], ssh_connection={})
     plan = make_plan(desired, bare)
     if locked_out:
         assert only(plan).startswith("gunicorn_firewall_enable: got true, but no SSH server was found")
     else:
         assert plan["problems"] == []
+
+
+@pytest.mark.parametrize(("action", "refused"), [("deny", True), ("reject", True), ("limit", False)])
+def test_a_rule_that_shuts_ssh_out(desired: Data, observed: Data, action: str, refused: bool) -> None:
+    desired["firewall_enable"] = True
+    observed["firewall"]["foreign"] = [foreign("22", action)]
+    plan = make_plan(desired, observed)
+    if not refused:
+        assert plan["problems"] == []
+        return
+    message = only(plan)
+    assert message.startswith("gunicorn_firewall_enable: got true, but a rule of ufw shuts out SSH on port 22")
+    assert message.endswith(f"Example: `ufw delete {action} 22/tcp` on the host first")
 
 
 def test_all_problems_at_once(desired: Data, bare: Data) -> None:

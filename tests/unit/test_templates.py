@@ -126,7 +126,19 @@ OBSERVED: Data = {
     "missing": [],
     "last_run": "",
     "ssh_ports": [22],
-    "firewall": {"installed": False, "enabled": False, "rules": []},
+    "ssh_connection": {"client": "192.0.2.5", "port": 2222},
+    "ipv6": True,
+    "interfaces": ["eth0", "lo"],
+    "firewall": {
+        "installed": False,
+        "enabled": False,
+        "on_trial": False,
+        "ipv6": True,
+        "rules": [],
+        "foreign": [],
+        "others": [],
+        "docker": False,
+    },
 }
 """What gunicorn_info would return for a new server."""
 
@@ -216,6 +228,8 @@ CASES: dict[str, Data] = {
     "binds": {
         "gunicorn_bind": ["192.0.2.5:8000", "[2001:db8::5]:8000", "127.0.0.1:8001", "unix:/run/shop.sock"],
         "gunicorn_firewall_sources": ["198.51.100.7/32", "2001:db8:1::/48"],
+        "gunicorn_firewall_interface": "wg0",
+        "gunicorn_firewall_limit": "yes",
     },
     "soft": {"gunicorn_hardening": False},
     "more_requirements": {"gunicorn_requirements": ["requirements.txt", "more.txt"]},
@@ -971,7 +985,7 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
     history = {"generations": {plan["id"]: record}, "releases": [desired["release"]], "venvs": [desired["venv"]]}
     found = make_plan(
         {**outcome("by_id")["desired"], "restore": plan["id"]},
-        {**OBSERVED, **history, "firewall": {"installed": True, "enabled": True, "rules": []}},
+        {**OBSERVED, **history, "firewall": {**OBSERVED["firewall"], "installed": True, "enabled": True}},
     )
     assert found["problems"] == []
     for key in ("id", "slot", "units", "socket", "health", "public", "rules", "socket_restart"):
@@ -1053,12 +1067,11 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
         "restore": RETURNS[case]["gunicorn_release"],
         "keep": 3,
         "tools": [UV],
-        "ssh_ports": [],
     }
     assert plan["problems"] == []
     assert (plan["id"], plan["build"], plan["configure"]) == ("3fa92c1b0d4e", False, False)
     assert plan["units"]["shop-blue.service"] == "# 3fa92c1b0d4e in blue\n"
-    assert plan["rules"] == RECORD["rules"]
+    assert plan["rules"] == [{"interface": "", "action": "allow", **RECORD["rules"][0]}]
 
 
 def test_no_way_back(outcomes: Data) -> None:
@@ -1078,13 +1091,20 @@ def test_the_plan_of_a_first_deploy(outcome: Outcome) -> None:
     plan = outcome("plain")["plan"]
     assert (plan["problems"], plan["slot"], plan["old_slot"], plan["switch"]) == ([], "blue", "", True)
     assert all(plan[stage] for stage in ("build", "configure", "activate", "firewall"))
-    assert plan["rules"] == [{"port": 8000, "source": "any", "destination": "any"}]
+    assert plan["rules"] == [{"port": 8000, "source": "any", "destination": "any", "interface": "", "action": "allow"}]
+    assert outcome("plain")["desired"]["firewall_packages"] == ["ufw", "procps"]
 
 
 def test_rules_for_public_addresses_and_their_sources(outcome: Outcome) -> None:
     assert outcome("binds")["plan"]["rules"] == [
-        {"port": 8000, "source": "198.51.100.7", "destination": "192.0.2.5"},
-        {"port": 8000, "source": "2001:db8:1::/48", "destination": "2001:db8::5"},
+        {"port": 8000, "source": "198.51.100.7", "destination": "192.0.2.5", "interface": "wg0", "action": "limit"},
+        {
+            "port": 8000,
+            "source": "2001:db8:1::/48",
+            "destination": "2001:db8::5",
+            "interface": "wg0",
+            "action": "limit",
+        },
     ]
 
 

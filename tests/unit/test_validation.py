@@ -349,13 +349,25 @@ BAD: dict[str, list[tuple[Any, str]]] = {
     "gunicorn_firewall_sources": [
         ("192.0.2.0/24", "not a list"),
         (None, "not a list"),
-        (["office"], "'office' does not appear"),
-        (["192.0.2.1/24"], "host bits"),
-        (["192.0.2.0/33"], "192.0.2.0/33"),
-        ([8000], "'8000' does not appear"),
+        (["office"], "'office' is neither an IP address nor a network; ufw resolves no names"),
+        (["192.0.2.1/24"], "'192.0.2.1/24' is an address with the length of a network; did you mean 192.0.2.0/24?"),
+        (["2001:db8::1/32"], "did you mean 2001:db8::/32?"),
+        (["192.0.2.0/33"], "'192.0.2.0/33' is neither"),
+        (["fe80::1%eth0"], "set gunicorn_firewall_interface"),
+        (["192.0.2.1:443"], "neither"),
+        ([8000], "neither"),
+        ([{}], "neither"),
         (["0.0.0.0/0"], "leave the list empty"),
         (["::/0"], "leave the list empty"),
     ],
+    "gunicorn_firewall_interface": [
+        (None, "can't be the name"),
+        ("eth0:1", "can't be the name"),
+        ("eth0 on", "can't be the name"),
+        ("a" * 16, "can't be the name"),
+        (["eth0"], "can't be the name"),
+    ],
+    "gunicorn_firewall_limit": [("maybe", "neither"), (6, "neither")],
     "gunicorn_firewall_enable": [("maybe", "neither"), ([], "neither")],
     "gunicorn_hardening": [("strict", "neither"), ({}, "neither")],
     "gunicorn_service_options": [
@@ -477,7 +489,10 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_user", "www-data"),
     ("gunicorn_firewall", "no"),
     ("gunicorn_firewall", 1),
-    ("gunicorn_firewall_sources", ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32"]),
+    ("gunicorn_firewall_sources", ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "192.0.2.0/255.255.255.0", "::1"]),
+    ("gunicorn_firewall_interface", "enp0s31f6"),
+    ("gunicorn_firewall_interface", "eth0.100"),
+    ("gunicorn_firewall_limit", "yes"),
     ("gunicorn_service_options", {"MemoryMax": "512M", "ReadWritePaths": ["", "/srv"], "Nice": 5, "PrivateTmp": False}),
 ]
 
@@ -582,7 +597,7 @@ MAY_BE_EMPTY = {
     *("gunicorn_requirements", "gunicorn_packages", "gunicorn_index_url", "gunicorn_extra_index_urls"),
     *("gunicorn_wheelhouse", "gunicorn_system_packages", "gunicorn_settings", "gunicorn_conf_extra"),
     *("gunicorn_environment", "gunicorn_health", "gunicorn_before_activate", "gunicorn_release", "gunicorn_user"),
-    *("gunicorn_firewall_sources", "gunicorn_service_options"),
+    *("gunicorn_firewall_sources", "gunicorn_firewall_interface", "gunicorn_service_options"),
 }
 
 
