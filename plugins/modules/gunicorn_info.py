@@ -173,6 +173,13 @@ gunicorn:
       description: Managed files with digest, owner, group and mode.
       type: dict
       sample: {/etc/systemd/system/shop.socket: {sha256: 2c26b46b, owner: root, group: root, mode: "0644"}}
+    encrypts:
+      description: Whether systemd can encrypt credentials for this host (C(systemd-creds), systemd 250).
+      type: bool
+    secrets:
+      description: Names of those secrets of each generation whose files root alone may read; never what is in them.
+      type: dict
+      sample: {3fa92c1b0d4e: [DATABASE_PASSWORD]}
     foreign:
       description: Things of that name which the role did not make.
       type: list
@@ -254,6 +261,8 @@ PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
 LOCK_DIRECTORY = "/run/pyweb.deploy"
 TRIAL = LOCK_DIRECTORY + "/firewall.trial"
 """There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
+ROOT = (0, 0)
+HOST_KEY = "/var/lib/systemd/credential.secret"
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
 SSH_SOCKET = "ssh.socket"
 OTHER_FIREWALLS = tuple(
@@ -402,6 +411,8 @@ class Host:
             "current": self.link("current"),
             "previous": self.link("previous"),
             "files": self.files(generations),
+            "encrypts": self.encrypts(),
+            "secrets": {generation: self.secrets(generation) for generation in generations},
             "foreign": self.foreign(),
             "listening": listening,
             "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
@@ -575,6 +586,26 @@ class Host:
         except KeyError:
             owner, group = str(info.st_uid), str(info.st_gid)
         return {"sha256": digest, "owner": owner, "group": group, "mode": f"{stat.S_IMODE(info.st_mode):04o}"}
+
+    def encrypts(self) -> bool:
+        # systemd-creds makes the key of the host where there is none yet.
+        key = os.path.exists(HOST_KEY) or os.access(os.path.dirname(HOST_KEY), os.W_OK)
+        return key and bool(self.module.get_bin_path("systemd-creds"))
+
+    def secrets(self, generation: str) -> list[str]:
+        directory = os.path.join(self.root, "generations", generation, "secrets")
+        if not self.is_roots(directory, stat.S_IFDIR | 0o700):
+            return []
+        names = sorted(os.listdir(directory))
+        return [name for name in names if self.is_roots(os.path.join(directory, name), stat.S_IFREG | 0o600)]
+
+    @staticmethod
+    def is_roots(path: str, mode: int) -> bool:
+        try:
+            info = os.lstat(path)
+        except OSError:
+            return False
+        return (info.st_uid, info.st_gid, info.st_mode) == (*ROOT, mode)
 
     def foreign(self) -> list[str]:
         """Units, directories and user entries of that name that somebody else made."""

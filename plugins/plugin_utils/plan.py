@@ -49,6 +49,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``generation_files``: name in the generation's directory to text;
+      ``secrets``: names of the secrets, sorted; ``secrets_digest``: what differs when one of them does;
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
       ``check_config``: text of the program that checks a configuration;
@@ -74,7 +75,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     force = bool(desired["force"])
 
     new = identity not in observed["generations"]
-    configure = new or bool(_differing_generation_files(desired, observed, identity))
+    lost = _lost_secrets(desired["secrets"], observed, identity)
+    configure = new or bool(lost or _differing_generation_files(desired, observed, identity))
     checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]} if not restore else {}
     socket = _socket_stage(desired, observed)
     units_differ = bool(live) and bool(_differing(_unit_texts(desired, identity, live), observed["files"]))
@@ -151,6 +153,8 @@ def generation_id(desired: Mapping[str, Any]) -> str:
     for name, text in sorted(desired["generation_files"].items()):
         parts += [name, text]
     parts.append(desired["slot_unit"])
+    if desired["secrets"]:
+        parts.append(desired["secrets_digest"])
     return short_digest(*(part.encode() for part in parts))
 
 
@@ -166,8 +170,12 @@ RECORDED = (
     "check_unit",
     "private_socket",
     "public_socket",
+    "secrets",
 )
 """Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
+
+ADDED = {"existing": "", "secrets": []}
+"""Those of them that older records lack, with what they mean then."""
 
 
 def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
@@ -188,8 +196,7 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         rules = kept + [rule for rule in rules if rule["port"] not in ports]
     return {
         **desired,
-        **{key: record[key] for key in RECORDED if key != "existing"},
-        "existing": record.get("existing", ""),
+        **{key: record.get(key, ADDED[key]) if key in ADDED else record[key] for key in RECORDED},
         "rules": rules,
         "force": False,
         "create_user": False,
@@ -224,6 +231,10 @@ def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], i
                 yield f"{got}, but the interpreter of its venv, {interpreter}, is gone: install it again. {accepts}"
             elif not outside and generations[identity][part] not in observed[kind]:
                 yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
+        lost = _lost_secrets(generations[identity].get("secrets", []), observed, identity)
+        if lost:
+            place = f"/opt/{desired['name']}/generations/{identity}/secrets"
+            yield f"{got}, but of its secrets {', '.join(lost)} is gone from {place}, or not root's alone. {accepts}"
 
 
 def _live_slot(observed: Mapping[str, Any]) -> str:
@@ -294,6 +305,11 @@ def _differing_generation_files(desired: Mapping[str, Any], observed: Mapping[st
     directory = f"/opt/{desired['name']}/generations/{identity}"
     texts = {f"{directory}/{name}": text for name, text in desired["generation_files"].items()}
     return _differing(texts, observed["files"], observed["user"].get("group", desired["user"]), "0640")
+
+
+def _lost_secrets(names: Iterable[str], observed: Mapping[str, Any], identity: str) -> list[str]:
+    """Secrets of a generation that are not there, or not for root alone. What is in them the id tells."""
+    return [name for name in names if name not in observed["secrets"].get(identity, [])]
 
 
 def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, bool]:

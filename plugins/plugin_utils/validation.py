@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, secret_values, settings
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
@@ -68,6 +68,7 @@ DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_op
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
 LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
 WHEELHOUSE = (*INDEXES, "gunicorn_wheelhouse", "gunicorn_installer")
+ENVIRONMENT = ("gunicorn_environment", "gunicorn_secrets", "gunicorn_secrets_environment")
 CLASHES = ("gunicorn_name", "gunicorn_source", "gunicorn_wsgi_app", "gunicorn_bind")
 """What checks of several variables look at."""
 
@@ -257,6 +258,13 @@ def _environment(value: Any) -> Iterator[str]:
             yield f"the value of {key} is neither a string, a number nor a boolean"
         elif "\0" in str(item):
             yield f"the value of {key} holds a NUL character"
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from secret_values.problems(value)
+    else:
+        yield "it is not a dictionary"
 
 
 def _service_options(value: Any) -> Iterator[str]:
@@ -479,6 +487,15 @@ VARIABLES: dict[str, Variable] = {
         _environment,
         may_show=False,
     ),
+    "gunicorn_secrets": Variable(
+        "a dictionary of names, as environment variables have them, and of strings that are not empty; each of at most "
+        f"{secret_values.LONGEST // 2**10} KiB, name included, and {secret_values.LARGEST // 2**10} KiB together",
+        'gunicorn_secrets: {DATABASE_PASSWORD: "{{ vault_database_password }}"}',
+        _secrets,
+        may_show=False,
+    ),
+    "gunicorn_secrets_environment": Variable("true or false", "gunicorn_secrets_environment: true", _boolean),
+    "gunicorn_no_log": Variable("true or false", "gunicorn_no_log: true", _boolean),
     "gunicorn_health": Variable(
         f"a dictionary with any of the keys {', '.join(HEALTH_KEYS)}",
         "gunicorn_health: {path: /healthz, status: [200], timeout: 30}",
@@ -548,6 +565,7 @@ def problems(
             INDEXES: lambda: _index_problems(values),
             LOCKS: lambda: _lock_problems(values),
             WHEELHOUSE: lambda: _wheelhouse_problems(values, wheelhouse, uv),
+            ENVIRONMENT: lambda: _environment_problems(values),
             CLASHES: lambda: _clashes(values, earlier or {}),
         }
         # Whatever compares variables takes them to be well-formed.
@@ -588,6 +606,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
         yield "gunicorn_settings", reason
+
+
+def _environment_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find environment variables that are set twice."""
+    if _is_true(values["gunicorn_secrets_environment"]):
+        for name in sorted(set(values["gunicorn_environment"]) & set(values["gunicorn_secrets"])):
+            yield "gunicorn_secrets", f"gunicorn_environment has {name} too, and one would win; take one of them out"
 
 
 def _clashes(values: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import os
 import shutil
 import ssl
 import threading
@@ -17,6 +18,12 @@ import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
 
 __all__ = ["ROOT", "Controller", "Load", "Server", "connect"]
+
+
+def pytest_configure() -> None:
+    """Keep what Hypothesis writes in the cache; it reads this while it is imported."""
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".cache" / "hypothesis"))
+
 
 APPLICATION = ROOT / "examples" / "flask_hello"
 

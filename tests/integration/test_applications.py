@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -68,12 +69,16 @@ class Host:
         assert after == before, f"a deploy of {name} touches no other application"
 
     def as_service(self, name: str, command: str, options: str = "") -> str:
-        """Run a command as the user of an application, in its directory and with its environment."""
+        """Run a command as the user of an application, in its directory, with its environment and its secrets."""
         current = f"/opt/{name}/current"
+        secrets = self.server.run(f"ls {current}/secrets 2>/dev/null", check=False).split()
+        load = [f"--property=LoadCredentialEncrypted={secret}:{current}/secrets/{secret}" for secret in secrets]
+        assign = [f'{secret}=$(cat "$CREDENTIALS_DIRECTORY/{secret}")' for secret in secrets]
+        shell = " ".join([*assign, f"exec {current}/venv/bin/{command}"])
         return self.server.run(
             f"systemd-run --quiet --pipe --wait --uid={name} --working-directory={current}/code"
             f" --property=EnvironmentFile={current}/environment --setenv=STATE_DIRECTORY=/var/lib/gunicorn/{name}"
-            f" {options} {current}/venv/bin/{command}"
+            f" {' '.join(load)} {options} sh -c {shlex.quote(shell)}"
         )
 
 

@@ -405,6 +405,33 @@ def test_which_files_are_managed(host: Callable[..., Host], tmp_path: Path) -> N
     assert set(host().files({"aaa": {}})) == {str(path) for path in wanted}
 
 
+def test_who_may_read_secrets(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_info, "ROOT", (os.getuid(), os.getgid()))
+    generation = tmp_path / "opt/shop/generations/aaa"
+    directory = generation / "secrets"
+    assert host().secrets("aaa") == []
+    for name, mode in {"KEY": 0o600, "TOKEN": 0o600, "OPEN": 0o640}.items():
+        write(directory / name, "hunter2").chmod(mode)
+    directory.chmod(0o700)
+    (directory / "LINK").symlink_to("KEY")
+    (directory / "DIRECTORY").mkdir(0o600)
+    assert host().secrets("aaa") == ["KEY", "TOKEN"]
+    assert host().files({"aaa": {}}) == {}, "there is no digest of a secret"
+    directory.chmod(0o750)
+    assert host().secrets("aaa") == []
+    directory.chmod(0o700)
+    monkeypatch.setattr(gunicorn_info, "ROOT", (os.getuid() + 1, os.getgid()))
+    assert host().secrets("aaa") == []
+
+
+def test_whether_systemd_encrypts(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    able = host({"systemd-creds": lambda *_arguments: ""})
+    monkeypatch.setattr(gunicorn_info, "HOST_KEY", str(tmp_path / "key"))
+    assert (host().encrypts(), able.encrypts()) == (False, True), "it makes the key"
+    monkeypatch.setattr(gunicorn_info, "HOST_KEY", str(tmp_path / "nowhere/key"))
+    assert able.encrypts() is False
+
+
 # What others made
 
 

@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id, make_plan
 
@@ -53,6 +54,8 @@ def desired() -> Data:
         "check_unit": "# @generation@ in private\n",
         "private_socket": "# private socket of @slot@\n",
         "public_socket": "ListenStream=0.0.0.0:8000\n",
+        "secrets": [],
+        "secrets_digest": "",
         "check_config": "print()\n",
         "rules": [rule()],
         "firewall_enable": False,
@@ -82,6 +85,8 @@ def bare() -> Data:
         "current": "",
         "previous": "",
         "files": {},
+        "encrypts": True,
+        "secrets": {},
         "foreign": [],
         "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")],
         "listening_paths": [],
@@ -132,6 +137,7 @@ KEPT = {
     "check_unit",
     "private_socket",
     "public_socket",
+    "secrets",
 }
 
 
@@ -154,6 +160,7 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
         releases=[desired["release"]],
         venvs=[desired["venv"]],
         current=identity,
+        secrets={identity: list(desired["secrets"])},
         firewall={**bare["firewall"], "installed": True, "rules": copy.deepcopy(desired["rules"] or [])},
     )
     found["slots"][slot] = {"active": True, "state": "active", "generation": identity}
@@ -1122,6 +1129,27 @@ def test_going_back_looks_for_no_user_and_no_interpreter(desired: Data, bare: Da
     assert make_plan(back(), observed)["problems"] == []
 
 
+def test_going_back_to_secrets_that_are_lost(desired: Data, bare: Data, before: Data) -> None:
+    before["secrets"] = ["KEY", "TOKEN"]
+    observed = with_before(desired, bare, before)
+    observed["secrets"][OLD] = ["KEY", "TOKEN"]
+    plan = make_plan(back(), observed)
+    assert (plan["problems"], stages(plan)) == ([], ["activate"])
+    assert plan["record"]["secrets"] == ["KEY", "TOKEN"]
+    observed["secrets"][OLD] = ["KEY"]
+    (problem,) = make_plan(back(), observed)["problems"]
+    assert f"of its secrets TOKEN is gone from {ROOT}/generations/{OLD}/secrets" in problem
+
+
+def test_going_back_to_a_generation_that_knew_no_secrets(desired: Data, bare: Data, before: Data) -> None:
+    """Made by an earlier version of the collection."""
+    observed = with_before(desired, bare, before)
+    for key in module.ADDED:
+        del observed["generations"][OLD][key]
+    plan = make_plan(back(), observed)
+    assert (plan["problems"], plan["record"]["secrets"], plan["record"]["existing"]) == ([], [], "")
+
+
 def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) -> None:
     observed = with_before(desired, bare, before)
     newer = generation_id(desired)
@@ -1610,6 +1638,46 @@ def test_the_comment_of_the_user_is_the_one_that_the_role_gives(role: Any) -> No
 
 
 # Applications that somebody else keeps on the host
+
+
+# Secrets
+
+
+def with_secrets(desired: Data, digest: str = "d1") -> Data:
+    return {**desired, "secrets": ["KEY", "TOKEN"], "secrets_digest": digest}
+
+
+def test_a_rotated_secret_is_a_new_generation(desired: Data, bare: Data) -> None:
+    desired = with_secrets(desired)
+    found = deployed(desired, bare)
+    assert make_plan(desired, found)["work"] is False
+    plan = make_plan(with_secrets(desired, "d2"), found)
+    assert (plan["switch"], stages(plan)) == (True, ["configure", "activate"])
+    assert plan["id"] != generation_id(desired)
+    assert "what differs: the configuration" in plan["summary"]
+
+
+def test_without_secrets_a_generation_is_called_as_before(desired: Data) -> None:
+    assert generation_id({**desired, "secrets_digest": "d1"}) == generation_id(desired)
+    parts = [desired["release"], desired["venv"]]
+    parts += [part for pair in sorted(desired["generation_files"].items()) for part in pair]
+    parts.append(desired["slot_unit"])
+    assert generation_id(desired) == short_digest(*map(str.encode, parts))
+
+
+@pytest.mark.parametrize("there", [[], ["KEY"], ["KEY", "OTHER"]])
+def test_secrets_that_are_lost_are_written_again(desired: Data, bare: Data, there: list[str]) -> None:
+    desired = with_secrets(desired)
+    found = deployed(desired, bare)
+    found["secrets"][generation_id(desired)] = there
+    plan = make_plan(desired, found)
+    assert (plan["id"], stages(plan)) == (generation_id(desired), ["configure", "activate"])
+
+
+def test_no_digest_of_secrets_is_kept(desired: Data, bare: Data) -> None:
+    plan = make_plan(with_secrets(desired, "digest-of-secrets"), bare)
+    assert plan["record"]["secrets"] == ["KEY", "TOKEN"]
+    assert "digest-of-secrets" not in repr(plan)
 
 
 def test_an_existing_application_is_never_brought(desired: Data, bare: Data) -> None:

@@ -7,6 +7,7 @@ files in a temporary directory that hold what came out.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
 import json
@@ -119,6 +120,8 @@ OBSERVED: Data = {
     "current": "",
     "previous": "",
     "files": {},
+    "encrypts": True,
+    "secrets": {},
     "foreign": [],
     "listening": [],
     "listening_paths": [],
@@ -264,6 +267,24 @@ CASES: dict[str, Data] = {
     },
 }
 HIDDEN = "s3cret"
+SECRETS = {"TOKEN": f"{HIDDEN} {NASTY}\n\n", "KEY": f"-----{HIDDEN}-----\n", "_A": "\u0081\u0085\u0088" + HIDDEN}
+OLD_SYSTEMD = {"gunicorn": {**OBSERVED, "encrypts": False}}
+CASES.update(
+    {
+        "secrets": {"gunicorn_secrets": SECRETS},
+        "secrets_rotated": {"gunicorn_secrets": {**SECRETS, "KEY": "another"}},
+        "secrets_as_files": {
+            "gunicorn_secrets": SECRETS,
+            "gunicorn_before_activate": ["true"],
+            "__gunicorn_observed": OLD_SYSTEMD,
+        },
+        "secrets_environment": {
+            "gunicorn_secrets": SECRETS,
+            "gunicorn_secrets_environment": "yes",
+            "gunicorn_before_activate": [f"{shlex.quote(sys.executable)} -c 'import os; print(dict(os.environb))'"],
+        },
+    }
+)
 SAME: dict[str, Data] = {
     "index": {"gunicorn_index_url": f"https://joe:{HIDDEN}@a.example/simple"},
     "more_indexes": {
@@ -473,8 +494,24 @@ def load(names: Data, directory: Path) -> Config:
     return config
 
 
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for systemd's directory; what becomes of the environment stays in the test."""
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    for name, value in SECRETS.items():
+        (directory / name).write_bytes(value.encode())
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+    monkeypatch.setattr(os, "environb", {})
+    return directory
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_gunicorn_loads_the_configuration(run: Run, outcome: Outcome, tmp_path: Path, case: str) -> None:
+def test_gunicorn_loads_the_configuration(
+    run: Run, outcome: Outcome, tmp_path: Path, request: pytest.FixtureRequest, case: str
+) -> None:
+    if case == "secrets_environment":
+        request.getfixturevalue("credentials")
     desired = outcome(case)["desired"]
     names = run(case)
     config = load(names, tmp_path)
@@ -499,6 +536,81 @@ def test_systemd_hands_the_certificate_to_the_service(
     names = run("tls")
     assert names["keyfile"] == "/run/credentials/shop-blue.service/keyfile"
     assert names["_credentials"] == {"certfile": "/root/shop.pem", "keyfile": "/root/shop key.pem"}
+
+
+@pytest.mark.parametrize("unit", ["slot", "check"])
+@pytest.mark.parametrize(
+    ("case", "directive"), [("secrets", "LoadCredentialEncrypted"), ("secrets_as_files", "LoadCredential")]
+)
+def test_systemd_hands_secrets_to_the_service(outcome: Outcome, case: str, directive: str, unit: str) -> None:
+    found = service(outcome, case, unit)
+    directory = "/opt/shop/generations/@generation@/secrets"
+    assert found[directive] == [f"{name}:{directory}/{name}" for name in sorted(SECRETS)]
+    assert {"LoadCredential", "LoadCredentialEncrypted"} & set(found) == {directive}
+    assert outcome(case)["plan"]["record"]["secrets"] == sorted(SECRETS)
+
+
+def test_what_runs_before_the_service_sees_them_where_systemd_shows_it_none(
+    outcome: Outcome, credentials: Path, tmp_path: Path
+) -> None:
+    """As systemd 249, of Ubuntu 22.04. Root makes the copies, so the test leaves the owner out."""
+    copy, check, commands = service(outcome, "secrets_as_files", "check")["ExecStartPre"]
+    assert copy.startswith("+/bin/sh -c ")
+    copies, generation = "/run/gunicorn/shop-check/credentials", "/opt/shop/generations/@generation@"
+    places = {copies: str(tmp_path / "copies"), generation: str(tmp_path), " -o shop -g www-data": ""}
+    (tmp_path / "secrets").symlink_to(credentials)
+    (tmp_path / "before_activate").write_text('cat "$CREDENTIALS_DIRECTORY/KEY"\n')
+    for old, new in places.items():
+        assert old in copy
+        copy, commands = copy.replace(old, new), commands.replace(old, new)
+    subprocess.run(shlex.split(copy.removeprefix("+")), check=True)
+    made = {path.name: path for path in (tmp_path / "copies").iterdir()}
+    assert {name: path.read_bytes().decode() for name, path in made.items()} == SECRETS
+    assert {path.stat().st_mode & 0o777 for path in made.values()} == {0o400}
+    assert (tmp_path / "copies").stat().st_mode & 0o777 == 0o700
+    done = subprocess.run(shlex.split(commands), capture_output=True, text=True, check=True)
+    assert done.stdout == SECRETS["KEY"]
+    assert check.startswith(f"/bin/sh -c 'CREDENTIALS_DIRECTORY={copies} exec /opt/shop/venvs/")
+    assert len(service(outcome, "secrets_environment", "check")["ExecStartPre"]) == 2, "where it shows them, no copy"
+
+
+def test_the_check_before_a_reload_sees_them_too(outcome: Outcome) -> None:
+    """It is run by a shell, with the process that is to be reloaded in $MAINPID."""
+    command, kill = service(outcome, "secrets", "slot")["ExecReload"]
+    shell, option, script = shlex.split(command)
+    check = script.partition("exec ")[2]
+    ask = script.replace(check, "sh -c 'echo $CREDENTIALS_DIRECTORY'")
+    done = subprocess.run([shell, option, ask], env={"MAINPID": "83"}, capture_output=True, text=True, check=True)
+    assert done.stdout == "/proc/83/root/run/credentials/shop-@slot@.service\n"
+    assert check.split()[1:3] == ["/opt/shop/check_config.py", "--app"]
+    assert service(outcome, "plain", "slot")["ExecReload"] == [
+        check.replace(*(outcome(case)["desired"]["venv"] for case in ("secrets", "plain"))),
+        kill,
+    ]
+
+
+def test_secrets_become_environment_variables(run: Run, credentials: Path) -> None:
+    run("secrets")
+    assert os.environb == {}, "unless they are to be files alone"
+    run("secrets_environment")
+    assert os.environb == {name.encode(): value.encode() for name, value in SECRETS.items()}
+    shutil.rmtree(credentials)
+    with pytest.raises(FileNotFoundError):
+        run("secrets_environment")
+
+
+def test_secrets_become_environment_variables_of_the_commands(
+    outcome: Outcome, credentials: Path, tmp_path: Path
+) -> None:
+    done = before_activate(outcome, "secrets_environment", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = ast.literal_eval(done.stdout.splitlines()[1])
+    wanted = {name.encode(): value.encode() for name, value in SECRETS.items()}
+    assert {name: printed.get(name) for name in wanted} == wanted
+    assert b"__secret" not in printed
+    (credentials / "KEY").unlink()
+    assert before_activate(outcome, "secrets_environment", tmp_path).returncode != 0
+    assert "CREDENTIALS" not in outcome("commands")["desired"]["generation_files"]["before_activate"]
 
 
 def test_it_does_not_start_with_a_certificate_that_is_broken(run: Run) -> None:
@@ -626,6 +738,7 @@ def test_it_is_rendered_alike_in_one_process(outcome: Outcome, role: Path, case:
     release = re.findall(r"^chdir = '(.*)'$", text, re.MULTILINE)[0]
     variables = yaml.safe_load(yaml.safe_dump(CASES[case]))  # with its keys in the order of the inventory
     given = {"gunicorn_name": "shop", "__gunicorn_release_dir": release, **variables}
+    given["__gunicorn_secret_names"] = sorted(variables.get("gunicorn_secrets", {}))  # as validate.yml finds them
     assert configuration(role, **given) == text
 
 
@@ -799,6 +912,7 @@ SEVERAL = {
     "ExecStartPre",
     "ListenStream",
     "LoadCredential",
+    "LoadCredentialEncrypted",
     "ReadWritePaths",
     "SystemCallFilter",
 }
@@ -983,6 +1097,7 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
     marks = {"created": "2026-06-01T00:00:00Z", "served": True, "failed": False}
     record = {**json.loads(json.dumps(plan["record"])), **marks}
     history = {"generations": {plan["id"]: record}, "releases": [desired["release"]], "venvs": [desired["venv"]]}
+    history["secrets"] = {plan["id"]: desired["secrets"]}
     found = make_plan(
         {**outcome("by_id")["desired"], "restore": plan["id"]},
         {**OBSERVED, **history, "firewall": {**OBSERVED["firewall"], "installed": True, "enabled": True}},
@@ -1135,7 +1250,9 @@ def test_where_packages_come_from_makes_no_other_generation(outcome: Outcome, ca
 
 
 def test_no_credentials_in_the_plan(outcomes: Data) -> None:
-    assert HIDDEN not in json.dumps([outcomes[case] for case in SAME])
+    assert HIDDEN not in json.dumps(
+        [outcomes[case] for case in (*SAME, *(case for case in CASES if "secrets" in case))]
+    )
 
 
 # What pip is asked

@@ -13,7 +13,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VAR
 
 HIDDEN = "s3cret-value"
 SHA256 = "sha256:" + "0" * 64
-MAY_BE_SECRET = {"gunicorn_environment", "gunicorn_index_url", "gunicorn_extra_index_urls"}
+MAY_BE_SECRET = {"gunicorn_environment", "gunicorn_secrets", "gunicorn_index_url", "gunicorn_extra_index_urls"}
 
 
 @pytest.fixture
@@ -265,6 +265,30 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"LISTEN_FDS": HIDDEN}, "LISTEN_FDS is not yours to set"),
         ({7: HIDDEN}, "not all strings"),
     ],
+    "gunicorn_secrets": [
+        (None, "not a dictionary"),
+        (HIDDEN, "not a dictionary"),
+        ([{"TOKEN": HIDDEN}], "not a dictionary"),
+        ({f"TOKEN:{HIDDEN}": None}, "name 1 is not one for an environment variable of at most 64 characters"),
+        ({"A": "x", "TO-KEN": HIDDEN}, "name 2 is not one"),
+        ({"T" * 65: HIDDEN}, "name 1 is not one"),
+        ({"1TOKEN": HIDDEN}, "name 1 is not one"),
+        ({"TOKEN\n": HIDDEN}, "name 1 is not one"),
+        ({7: HIDDEN}, "name 1 is not one"),
+        ({"certfile": HIDDEN}, "certfile is not yours to set: gunicorn_settings has the setting of that name"),
+        ({"CREDENTIALS_DIRECTORY": HIDDEN}, "CREDENTIALS_DIRECTORY is not yours to set: systemd sets it"),
+        ({"TOKEN": [HIDDEN]}, "the value of TOKEN is not a string; put it in quotes"),
+        ({"TOKEN": {"a": HIDDEN}}, "the value of TOKEN is not a string"),
+        ({"TOKEN": None}, "the value of TOKEN is not a string"),
+        ({"TOKEN": 83}, "the value of TOKEN is not a string"),
+        ({"TOKEN": ""}, "the value of TOKEN is empty"),
+        ({"TOKEN": HIDDEN + "\0"}, "the value of TOKEN holds a NUL"),
+        ({"TOKEN": HIDDEN + "\ud800"}, "the value of TOKEN is not valid Unicode"),
+        ({"TOKEN": "ä" * 65533}, "the value of TOKEN has 131066 bytes, more than 131065"),
+        (dict.fromkeys("ABCDE", "x" * 131000), "all values together have 655000 bytes, more than 524288"),
+    ],
+    "gunicorn_secrets_environment": [("", "neither"), ("maybe", "neither"), (["TOKEN"], "neither"), (None, "neither")],
+    "gunicorn_no_log": [("", "neither"), ("off, please", "neither"), (None, "neither")],
     "gunicorn_health": [
         (None, "not a dictionary"),
         ("/healthz", "not a dictionary"),
@@ -471,6 +495,9 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_settings", {"http2_cleartext": "prior-knowledge"}),
     ("gunicorn_settings", {"dirty_workers": 2, "dirty_apps": ["shop.ml:Model"]}),
     ("gunicorn_environment", {"_A1": "x", "B": 1, "C": 0.5, "D": True, "E": ""}),
+    ("gunicorn_secrets", {"_A1": "x", "KEY": 'it\'s\n"$HOME" %h \\ ü€\n', "A" * 64: "ä" * 65502, "B": "x" * 2**16}),
+    ("gunicorn_secrets_environment", "yes"),
+    ("gunicorn_no_log", False),
     ("gunicorn_health", {}),
     ("gunicorn_health", {"path": "/healthz?full=1", "status": [200, "204"], "timeout": "5"}),
     ("gunicorn_health", {"expect": "", "host": "a.example"}),
@@ -570,6 +597,14 @@ def test_one_message_has_all_that_is_wrong_with_a_variable(values: dict[str, Any
     assert HIDDEN not in message
 
 
+def test_a_secret_that_is_an_environment_variable_already(values: dict[str, Any]) -> None:
+    both = {"gunicorn_environment": {"LOG": "x", "TOKEN": "y"}, "gunicorn_secrets": {"TOKEN": HIDDEN, "KEY": HIDDEN}}
+    assert problems({**values, **both}) == [], "a file and a variable"
+    (message,) = problems({**values, **both, "gunicorn_secrets_environment": "yes"})
+    assert message.startswith("gunicorn_secrets: gunicorn_environment has TOKEN too, and one would win")
+    assert HIDDEN not in message
+
+
 def test_a_problem_hides_no_other(values: dict[str, Any], tmp_path: Path) -> None:
     """What compares variables runs where these are well-formed, whatever is wrong with the others."""
     values.update(gunicorn_health={"timeout": 0}, gunicorn_wheelhouse="wheels", gunicorn_hardening=False)
@@ -597,7 +632,7 @@ MAY_BE_EMPTY = {
     *("gunicorn_requirements", "gunicorn_packages", "gunicorn_index_url", "gunicorn_extra_index_urls"),
     *("gunicorn_wheelhouse", "gunicorn_system_packages", "gunicorn_settings", "gunicorn_conf_extra"),
     *("gunicorn_environment", "gunicorn_health", "gunicorn_before_activate", "gunicorn_release", "gunicorn_user"),
-    *("gunicorn_firewall_sources", "gunicorn_firewall_interface", "gunicorn_service_options"),
+    *("gunicorn_firewall_sources", "gunicorn_firewall_interface", "gunicorn_service_options", "gunicorn_secrets"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Settings of the wiki. What differs from server to server comes from gunicorn_environment."""
+"""Settings of the wiki. What differs from server to server comes from gunicorn_environment and gunicorn_secrets."""
 
 import os
 from pathlib import Path
