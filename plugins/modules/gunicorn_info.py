@@ -37,6 +37,10 @@ options:
     type: list
     elements: str
     default: []
+  service_options:
+    description: Directives for the service's unit, to ask the host's systemd whether it understands them.
+    type: dict
+    default: {}
   source:
     description: An application that is on the host already, to look into it.
     type: dict
@@ -124,6 +128,12 @@ gunicorn:
       type: list
       elements: str
       sample: [/etc/letsencrypt/live/shop.example/privkey.pem]
+    refused_options:
+      description:
+        - What systemd would ignore of O(service_options), in its own words, with the nearest name that it has.
+      type: list
+      elements: dict
+      sample: [{directive: MemoryMx, value: 512M, problem: "Unknown key 'MemoryMx'", near: MemoryMax}]
     source:
       description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
       type: dict
@@ -236,6 +246,7 @@ gunicorn:
         docker: false
 """
 
+import difflib
 import glob
 import grp
 import hashlib
@@ -248,6 +259,7 @@ import re
 import socket
 import stat
 import sys
+import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -263,6 +275,7 @@ TRIAL = LOCK_DIRECTORY + "/firewall.trial"
 """There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
 ROOT = (0, 0)
 HOST_KEY = "/var/lib/systemd/credential.secret"
+SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
 SSH_SOCKET = "ssh.socket"
 OTHER_FIREWALLS = tuple(
@@ -358,6 +371,31 @@ def rules_of(rules: list[dict[str, Any]], comment: str) -> list[dict[str, Any]]:
     ]
 
 
+def option_lines(options: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each line that the unit gets from a dictionary of directives, as its template writes them."""
+    return [
+        (name, ("yes" if single else "no") if isinstance(single, bool) else str(single))
+        for name, value in options.items()
+        for single in (value if isinstance(value, list) else [value])
+    ]
+
+
+def parse_verification(text: str, path: str, lines: list[tuple[str, str]], first: int) -> list[dict[str, str]]:
+    """Parse what ``systemd-analyze verify`` says of a unit file: which of these lines, from `first` on, don't count.
+
+    It writes ``PATH:LINE: REASON, ignoring: DETAIL``. What it says without the word, of obsolete names for example,
+    is advice.
+    """
+    found = []
+    for line in text.splitlines():
+        match = re.match(re.escape(path) + r":(\d+): (.*)", line)
+        if match and "ignoring" in match.group(2) and int(match.group(1)) >= first:
+            name, value = lines[int(match.group(1)) - first]
+            problem = re.sub(r",? ignoring( assignment)?(: .*)?\.?$", "", match.group(2)).rstrip(".")
+            found.append({"directive": name, "value": value, "problem": problem, "near": ""})
+    return found
+
+
 def merge_rules(rules: list[dict[str, Any]], rules6: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join the rules of both families: ufw writes a rule from any to any into each of them."""
     return rules + [rule for rule in rules6 if rule not in rules]
@@ -399,6 +437,7 @@ class Host:
             "packages": self.packages(),
             "user": self.user(),
             "missing": [path for path in self.module.params["needed"] if not os.path.isfile(path)],
+            "refused_options": self.refused_options(),
             "source": self.source(),
             "units": units,
             "live": self.live(),
@@ -485,6 +524,32 @@ class Host:
             "home": entry.pw_dir,
             "shell": entry.pw_shell,
         }
+
+    def refused_options(self) -> list[dict[str, str]]:
+        """What systemd wouldn't understand of the directives: it would only log that, and run without them."""
+        lines = option_lines(self.module.params["service_options"])
+        analyze = self.module.get_bin_path("systemd-analyze")
+        if not lines or not analyze:
+            return []
+        head = ["[Service]", "ExecStart=/bin/true"]
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "options.service")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("\n".join([*head, *(f"{name}={value}" for name, value in lines), ""]))
+            _rc, _out, err = self.module.run_command([analyze, "verify", "--man=no", path])
+        found = parse_verification(err, path, lines, len(head) + 1)
+        unknown = [item for item in found if item["problem"].startswith("Unknown key")]
+        known = self.directives() if unknown else []
+        for item in unknown:
+            item["near"] = next(iter(difflib.get_close_matches(item["directive"], known, n=1)), "")
+        return found
+
+    def directives(self) -> list[str]:
+        """Names of what systemd understands in the section [Service] of a unit."""
+        path = next((path for path in SYSTEMD if os.path.exists(path)), "systemd")
+        _rc, out, _err = self.module.run_command([path, "--dump-configuration-items"])
+        section = re.search(r"^\[Service\]\n(.*?)(?=^\[|\Z)", out, re.MULTILINE | re.DOTALL)
+        return re.findall(r"^(\w+)=", section.group(1), re.MULTILINE) if section else []
 
     def source(self) -> dict[str, Any]:
         wanted = self.module.params["source"]
@@ -715,6 +780,7 @@ def main() -> None:
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "needed": {"type": "list", "elements": "str", "default": []},
+            "service_options": {"type": "dict", "default": {}},
             "source": {
                 "type": "dict",
                 "options": {

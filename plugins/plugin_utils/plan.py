@@ -384,6 +384,7 @@ def host_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> It
         yield from _python_problems(desired, observed)
         yield from _user_problems(desired, observed)
         yield from _credential_problems(desired, observed)
+        yield from _option_problems(observed)
     yield from _name_problems(desired, observed)
     yield from _port_problems(desired, observed)
     yield from _ipv6_problems(desired, observed)
@@ -454,6 +455,18 @@ def _credential_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]
                 f"gunicorn_settings: {name}: got {path!r}, which is not a file on the host. It accepts one that is "
                 f"there; only root needs to be able to read it. Example: gunicorn_settings: {{{CERTIFICATES}}}"
             )
+
+
+def _option_problems(observed: Mapping[str, Any]) -> Iterable[str]:
+    """Say which directives systemd would ignore: a limit or a protection that doesn't count is worse than none."""
+    for item in observed["refused_options"]:
+        reason = f"which systemd on the host would ignore: {item['problem']}"
+        reason += f"; did you mean {item['near']!r}?" if item["near"] else "."
+        yield (
+            f"gunicorn_service_options: got {item['directive']}: {item['value']!r}, {reason} It accepts directives of "
+            "the section [Service] that the host's systemd understands; `man systemd.directives` lists them. Example: "
+            'gunicorn_service_options: {MemoryMax: 512M, ReadWritePaths: ["/srv/uploads"]}'
+        )
 
 
 def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:

@@ -45,6 +45,7 @@ CHECKSUM_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 """Algorithms of a checksum with the number of hexadecimal digits that each gives."""
 
 OWNED_DIRECTIVES = {
+    "DynamicUser": "set gunicorn_user; the code is readable for one user that is known before",
     "Environment": "set gunicorn_environment",
     "EnvironmentFile": "set gunicorn_environment",
     "ExecReload": "leave it out; it checks the configuration before Gunicorn loads it",
@@ -52,9 +53,13 @@ OWNED_DIRECTIVES = {
     "Group": "set gunicorn_user",
     "NonBlocking": "leave it out; the slots share their sockets",
     "NotifyAccess": "leave it out; Gunicorn's master tells systemd that it is up",
+    "RootDirectory": "leave it out; interpreter, packages and code are in the host's own tree",
+    "RootImage": "leave it out; interpreter, packages and code are in the host's own tree",
+    "RuntimeDirectory": "leave it out; each slot has one of its own, with the sockets in it",
     "Sockets": "set gunicorn_bind",
     "Type": "leave it out; Gunicorn speaks systemd's notify protocol",
     "User": "set gunicorn_user",
+    "WatchdogSec": "set timeout in gunicorn_settings; Gunicorn sends systemd no signs of life, and would be killed",
     "WorkingDirectory": "leave it out; it is the directory of the release",
 }
 """Directives of the service unit that the role manages, with what to do instead."""
@@ -196,6 +201,12 @@ def _debian_packages(value: Any) -> Iterator[str]:
         # A version or an architecture would never be found installed under that name.
         if not _is_text(item) or not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", item):
             yield f"{item!r} is not the name of a Debian package"
+
+
+def _user(value: Any) -> Iterator[str]:
+    yield from _matching(r"([a-z_][a-z0-9_-]{0,31})?", "it is not a user name")(value)
+    if value == "root":
+        yield "who takes the application over would have the host"
 
 
 def _networks(value: Any) -> Iterator[str]:
@@ -514,9 +525,9 @@ VARIABLES: dict[str, Variable] = {
     ),
     "gunicorn_keep_releases": Variable("a whole number from 1 to 999", "gunicorn_keep_releases: 3", _keep),
     "gunicorn_user": Variable(
-        "the name of a user that exists, or an empty string for one of the application's own",
+        "the name of a user that exists, not root, or an empty string for one of the application's own",
         "gunicorn_user: www-data",
-        _matching(r"([a-z_][a-z0-9_-]{0,31})?", "it is not a user name"),
+        _user,
     ),
     "gunicorn_firewall": Variable("true or false", "gunicorn_firewall: true", _boolean),
     "gunicorn_firewall_sources": Variable(

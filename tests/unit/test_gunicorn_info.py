@@ -25,10 +25,12 @@ from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info, guni
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
     Host,
     merge_rules,
+    option_lines,
     parse_assignments,
     parse_rules,
     parse_sockets,
     parse_unix_sockets,
+    parse_verification,
     rules_of,
 )
 
@@ -48,6 +50,7 @@ class Module:
             "python": "python3",
             "packages": [],
             "needed": [],
+            "service_options": {},
             "source": None,
         }
         self.params = {**defaults, **params}
@@ -849,6 +852,90 @@ def test_files_that_are_needed(
     names = ("there", "link", "broken", "nowhere", ".")
     result = run_main(capsys, name="shop", user="shop", needed=[str(tmp_path / name) for name in names])
     assert result["gunicorn"]["missing"] == [str(tmp_path / name) for name in ("broken", "nowhere", ".")]
+
+
+# What the host's systemd understands
+
+OPTIONS = {
+    "MemoryMx": "1G",
+    "MemoryMax": "lots",
+    "After": "postgresql.service",
+    "ReadWritePaths": ["/srv", "srv"],
+    "CPUQuota": 150,
+    "PrivateTmp": False,
+    "MemoryLimit": "1G",
+    "LimitNOFILE": "many",
+}
+VERIFIED = {
+    "systemd 252": """\
+PATH:3: Unknown key 'MemoryMx' in section [Service], ignoring.
+PATH:4: Invalid memory limit 'lots', ignoring: Invalid argument
+PATH:5: Unknown key 'After' in section [Service], ignoring.
+PATH:7: ReadWritePaths= path is not absolute, ignoring: srv
+PATH:8: Invalid CPU quota '150', ignoring.
+PATH:10: Unit uses MemoryLimit=; please use MemoryMax= instead. Support for MemoryLimit= will be removed soon.
+PATH:11: Failed to parse resource value, ignoring: many
+/lib/systemd/system/other.service:3: Unknown key 'Foo' in section [Service], ignoring.
+""",
+    "systemd 257": """\
+PATH:3: Unknown key 'MemoryMx' in section [Service], ignoring.
+PATH:4: Invalid memory limit 'lots', ignoring: Invalid argument
+PATH:5: Unknown key 'After' in section [Service], ignoring.
+PATH:7: ReadWritePaths= path is not absolute, ignoring: srv
+PATH:8: Invalid CPU quota '150', ignoring.
+PATH:10: Unit uses MemoryLimit=; please use MemoryMax= instead. Support for MemoryLimit= will be removed soon.
+PATH:11: Failed to parse LimitNOFILE=many, ignoring: Invalid argument
+""",
+}
+"""What systemd-analyze verify wrote on Debian 12 and 13 of a unit with OPTIONS."""
+DUMP = "[Unit]\nAfter=UNIT\nMemoryMy=X\n\n[Service]\nMemoryMax=LIMIT\nMemoryMin=LIMIT\nType=T\n\n[Socket]\nMemoryMz=X\n"
+
+
+def test_directives_as_the_unit_has_them() -> None:
+    assert option_lines({"A": ["x", True], "B": [], "C": 5, "D": False}) == [
+        ("A", "x"),
+        ("A", "yes"),
+        ("C", "5"),
+        ("D", "no"),
+    ]
+
+
+@pytest.mark.parametrize("said", VERIFIED.values(), ids=VERIFIED)
+def test_directives_that_systemd_ignores(said: str) -> None:
+    found = parse_verification(said.replace("PATH", "/tmp/x.service"), "/tmp/x.service", option_lines(OPTIONS), 3)
+    assert [(item["directive"], item["value"], item["problem"]) for item in found[:5]] == [
+        ("MemoryMx", "1G", "Unknown key 'MemoryMx' in section [Service]"),
+        ("MemoryMax", "lots", "Invalid memory limit 'lots'"),
+        ("After", "postgresql.service", "Unknown key 'After' in section [Service]"),
+        ("ReadWritePaths", "srv", "ReadWritePaths= path is not absolute"),
+        ("CPUQuota", "150", "Invalid CPU quota '150'"),
+    ]
+    assert [(item["directive"], item["value"]) for item in found[5:]] == [("LimitNOFILE", "many")]
+
+
+def test_systemd_is_asked_only_about_options_that_there_are(host: Callable[..., Host]) -> None:
+    def asked(*_arguments: str) -> str:
+        raise AssertionError("asked")
+
+    assert host({"systemd-analyze": asked}).refused_options() == []
+    assert host(service_options={"MemoryMx": "1G"}).refused_options() == [], "no systemd, no answer"
+
+
+def test_a_misspelt_directive_has_a_nearest_name(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = host({"systemd-analyze": lambda *_arguments: ""}, service_options=OPTIONS)
+    units = []
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        if command[-1] == "--dump-configuration-items":
+            return 0, DUMP, ""
+        units.append(Path(command[-1]).read_text())
+        return 0, "", VERIFIED["systemd 252"].replace("PATH", command[-1])
+
+    monkeypatch.setattr(looking.module, "run_command", run)
+    found = {item["directive"]: item["near"] for item in looking.refused_options()}
+    assert found["MemoryMx"] == "MemoryMax"
+    assert found["MemoryMax"] == found["After"] == ""
+    assert units[0].splitlines()[:4] == ["[Service]", "ExecStart=/bin/true", "MemoryMx=1G", "MemoryMax=lots"]
 
 
 # An application that is on the host already

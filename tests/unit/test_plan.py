@@ -92,6 +92,7 @@ def bare() -> Data:
         "listening_paths": [],
         "neighbours": {},
         "missing": [],
+        "refused_options": [],
         "last_run": "",
         "ssh_ports": [22],
         "ssh_connection": {"client": "192.0.2.5", "port": 22},
@@ -1462,6 +1463,19 @@ def test_a_certificate_that_is_missing(desired: Data, bare: Data) -> None:
     message = only(make_plan(desired, bare))
     assert message.startswith("gunicorn_settings: keyfile: got '/root/shop.key', which is not a file on the host. It ")
     assert message.endswith("keyfile: /etc/letsencrypt/live/shop.example/privkey.pem}")
+
+
+def test_directives_that_systemd_would_ignore(desired: Data, bare: Data) -> None:
+    problem = "Unknown key 'MemoryMx' in section [Service]"
+    bare["refused_options"] = [
+        {"directive": "MemoryMx", "value": "1G", "problem": problem, "near": "MemoryMax"},
+        {"directive": "CPUQuota", "value": "150", "problem": "Invalid CPU quota '150'", "near": ""},
+    ]
+    misspelt, wrong = make_plan(desired, bare)["problems"]
+    start = "gunicorn_service_options: got MemoryMx: '1G', which systemd on the host would ignore: "
+    assert misspelt.startswith(f"{start}{problem}; did you mean 'MemoryMax'? It accepts")
+    assert "got CPUQuota: '150', which systemd on the host would ignore: Invalid CPU quota '150'. It accepts" in wrong
+    assert all("Example: gunicorn_service_options: {" in message for message in (misspelt, wrong))
 
 
 def test_an_existing_user_that_is_missing(desired: Data, bare: Data) -> None:

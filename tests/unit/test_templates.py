@@ -127,6 +127,7 @@ OBSERVED: Data = {
     "listening_paths": [],
     "neighbours": {},
     "missing": [],
+    "refused_options": [],
     "last_run": "",
     "ssh_ports": [22],
     "ssh_connection": {"client": "192.0.2.5", "port": 2222},

@@ -368,6 +368,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ("Web", "not a user name"),
         ("web user", "not a user name"),
         ("a" * 33, "not a user name"),
+        ("root", "would have the host"),
     ],
     "gunicorn_firewall": [("maybe", "neither true nor false"), (None, "neither"), ("", "neither"), (2, "neither")],
     "gunicorn_firewall_sources": [
