@@ -1004,9 +1004,15 @@ def test_stopping_the_live_slot_closes_the_port(
     (tmp_path / "systemctl").write_text(SYSTEMCTL)
     (tmp_path / "systemctl").chmod(0o755)
     calls = tmp_path / "calls"
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls), "JOB": job}
-    arguments = shlex.split(command.removeprefix("-+").replace("/etc/systemd/system", str(tmp_path)))
+    (tmp_path / "venv").mkdir()
+    for program in ("systemctl", "grep", "["):
+        (tmp_path / "venv" / program).write_text(f"#!/bin/sh\ntouch {tmp_path}/venv/ran-as-root\n")
+        (tmp_path / "venv" / program).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/venv:{os.environ['PATH']}", "CALLS": str(calls), "JOB": job}
+    command = command.removeprefix("-+").replace("/etc/systemd/system", str(tmp_path))
+    arguments = shlex.split(command.replace("PATH=/usr/bin:/bin;", f"PATH={tmp_path}:/usr/bin:/bin;"))
     subprocess.run(arguments, env=environment, check=False)
+    assert not (tmp_path / "venv/ran-as-root").exists(), "a program that a package of the application brings"
     said = calls.read_text().splitlines() if calls.exists() else []
     assert ("stop --no-block shop.socket" in said) is closes
     assert all("shop-@slot@.service" in line for line in said if line.startswith("list-jobs"))
