@@ -31,8 +31,8 @@ class ActionModule(ActionBase):
 
     def _pipeline(self) -> None:
         """Let this task pipeline, whatever Ansible is configured with."""
-        # Connections without an option of their own (community.docker) look at that of the play.
-        self._play_context.pipelining = True
+        # Connections without an option of their own (community.docker) look at what they know of the play.
+        self._connection._play_context.pipelining = True
         with contextlib.suppress(KeyError):
             self._connection.get_option("pipelining")
             self._connection.set_option("pipelining", True)

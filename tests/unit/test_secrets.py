@@ -71,7 +71,7 @@ class Connection(SimpleNamespace):
         self.options[name] = value
 
     def is_pipelining_enabled(self, _wrap_async: bool) -> bool:
-        return bool(self.options.get("pipelining", self.play_context.pipelining)) and self.able
+        return bool(self.options.get("pipelining", self._play_context.pipelining)) and self.able
 
 
 Bring = Callable[..., Data]
@@ -90,7 +90,7 @@ def bring(monkeypatch: pytest.MonkeyPatch) -> Bring:
             become=plugin,
             options=options,
             able=able,
-            play_context=context,
+            _play_context=context,
             _shell=SimpleNamespace(tmpdir=None),
         )
         task = Task()
