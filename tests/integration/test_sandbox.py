@@ -155,7 +155,7 @@ def test_an_existing_user_is_used_as_it_is(on: Callable[[str], Host], release: s
     server = on(release).server
     assert server.run(ACCOUNTS) == on(release).accounts
     assert server.run("ps -o user= -p $(systemctl show --property MainPID --value neighbour)") == "keeper"
-    assert server.run("stat -c '%U %a' /var/lib/gunicorn/neighbour") == "keeper 700"
+    assert server.run("stat -c '%U %a' /var/lib/gunicorn/neighbour") == "keeper 711"
 
 
 @pytest.mark.parametrize(("release", "worker_class"), [*OTHERS, *WORKERS])
@@ -194,7 +194,9 @@ def test_what_the_service_can_write(on: Callable[[str], Host], release: str) -> 
     assert [path for path in writable if path not in private and not path.startswith(own)] == []
     server.run("touch /dev/shm/of-the-host /tmp/of-the-host; chmod 666 /dev/shm/of-the-host /tmp/of-the-host")
     assert not [path for path in ask(server, "/writable") if "of-the-host" in path], "these are its own"
-    assert server.run(f"stat -c '%U %a' {' '.join(own)}").splitlines() == ["hostile 700"] * 3
+    modes = server.run(f"stat -c '%U %a' {' '.join(own)}").splitlines()
+    assert modes == ["hostile 711", "hostile 700", "hostile 700"]
+    assert server.run("stat -c %a /var/lib/gunicorn/hostile/shop.db") == "600", "what nobody opened to others"
 
 
 @pytest.mark.parametrize("release", RELEASES)
