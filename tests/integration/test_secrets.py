@@ -253,9 +253,9 @@ def test_a_host_that_cannot_encrypt(
     try:
         play = controller.play(server, everything, *vaulted)
         assert play, play.output
-        all_arrived(server, "/run/gunicorn/hello-check/credentials")
+        all_arrived(server, "/run/gunicorn/hello-check.credentials")
         assert server.run(f"cat {directory(server)}/TOKEN") == "plain"
-        assert server.run("find /run/gunicorn -name credentials") == "", "the copies go with the check"
+        assert server.run("find /run/gunicorn -name '*credentials'") == "", "the copies go with the check"
         again = controller.play(server, everything, *vaulted)
         assert (again.rc, again.changed) == (0, 0), again.output
     finally:
