@@ -282,8 +282,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(sys, "path", [str(path), *sys.path])
         patch.setattr(sys, "argv", ["gunicorn", "--config", str(path / "gunicorn.conf.py")])
         patch.setattr("gunicorn.http2.is_http2_available", lambda: True)
-        # As the unit does: bytecode of a configuration of the same size and second would be taken for that of the next one.
+        # As the unit does: bytecode of one configuration would be taken for that of the next of its size and second.
         patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         yield path
         sys.modules.pop(HOOKS, None)
 
