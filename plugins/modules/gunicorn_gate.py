@@ -250,6 +250,11 @@ def diagnose(lines: list[str], state: dict[str, str]) -> str:
     return f"the service ended (result {state.get('Result')}, status {state.get('ExecMainStatus')})"
 
 
+def last_death(lines: list[str]) -> str:
+    """What Gunicorn's master said of the last worker that died; empty for none."""
+    return next((match[1] for match in map(WORKER_DIED.match, reversed(lines)) if match), "")
+
+
 class Question(threading.Thread):
     """One request in the background, so that the service is watched while it takes its time."""
 
@@ -363,13 +368,17 @@ class Gate:
                 silent.append(Question(*each.arguments))
                 silent[-1].start()
             time.sleep(WATCH_PAUSE)
-        died = [match[1] for match in map(WORKER_DIED.match, self.journal()) if match]
+        died = last_death(self.journal())
         if died:
-            self.unhealthy(started, died[-1])
+            self.unhealthy(started, died)
 
     def unhealthy(self, started: float, problem: str) -> None:
-        """Leave the module, out of the watch."""
-        self.fail(f"unhealthy after {time.monotonic() - started:.1f} s of traffic: {problem}", self.journal())
+        """Leave the module, out of the watch: what is wrong, and which worker's end may be why."""
+        reason = f"unhealthy after {time.monotonic() - started:.1f} s of traffic: {problem}"
+        time.sleep(PAUSE)  # the master writes of a worker's end a moment after its connections have broken
+        lines = self.journal()
+        died = last_death(lines)
+        self.fail(reason if died in ("", problem) else f"{reason}; {died}", lines)
 
     def fail(self, reason: str, lines: list[str]) -> None:
         """Leave the module: what is wrong, then the traceback or else the end of the journal."""

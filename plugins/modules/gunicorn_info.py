@@ -422,8 +422,9 @@ class Host:
 
     def observe(self) -> dict[str, Any]:
         """Everything, as RETURN describes it."""
-        units = self.unit_states(SSH_SOCKET, *OTHER_FIREWALLS)
-        others = {unit: units.pop(unit) for unit in (SSH_SOCKET, *OTHER_FIREWALLS)}
+        states = self.unit_states(SSH_SOCKET, *OTHER_FIREWALLS)
+        units = {unit: states[unit] for unit in self.own_units()}
+        others = {unit: states[unit] for unit in (SSH_SOCKET, *OTHER_FIREWALLS)}
         generations, unfinished = self.generations()
         releases, unfinished_releases = self.finished("releases")
         venvs, unfinished_venvs = self.finished("venvs")
@@ -559,9 +560,14 @@ class Host:
             wanted["path"], wanted["exclude"], wanted["requirements"], wanted["module"], wanted["marker"]
         )
 
+    def own_units(self) -> list[str]:
+        """The public socket, the slots and the check."""
+        return [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check"))]
+
     def unit_states(self, *others: str) -> dict[str, dict[str, Any]]:
-        """State of the public socket, the slots, the check and others. ``Listen`` holds the addresses of a socket."""
-        units = [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check")), *others]
+        """State of the application's units and of others. ``Listen`` holds the addresses of a socket."""
+        # An application may bear the name of one of the others, where the host doesn't have that.
+        units = list(dict.fromkeys([*self.own_units(), *others]))
         blocks = self.run("systemctl", "show", "--property", PROPERTIES, *units).split("\n\n")
         # Without systemd there are no blocks.
         unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}

@@ -650,6 +650,13 @@ def test_without_a_watch(gate: Run, questions: list[Address]) -> None:
     assert ([address["path"] for address in questions], module.asked_journal_for()) == ([PRIVATE], [])
 
 
+def test_a_connection_that_a_dying_worker_broke(gate: Run, clock: Clock) -> None:
+    reset = (0, "no answer to GET /: [Errno 104] Connection reset by peer")
+    left = gate(Module([ACTIVE], DIED, watch=5), lambda _address: reset if clock.now >= 1002 else OK)
+    said = "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"
+    assert left.result["reason"] == f"unhealthy after 2.5 s of traffic: {reset[1]}; {said}"
+
+
 @pytest.mark.parametrize("answer", [WRONG, (0, "no answer to GET /: timed out")])
 def test_a_bad_answer_in_the_watch(gate: Run, clock: Clock, questions: list[Address], answer: Answer) -> None:
     module = Module([ACTIVE], ["the", "end"], watch=5, public=PUBLIC)

@@ -265,6 +265,11 @@ def test_units_of_others_are_asked_for_along(host: Callable[..., Host]) -> None:
     assert states["nftables.service"]["ActiveState"] == "inactive"
 
 
+def test_an_application_with_the_name_of_another_unit(host: Callable[..., Host]) -> None:
+    found = host(name="ssh")
+    assert set(found.observe()["units"]) == {"ssh.socket", "ssh-blue.service", "ssh-green.service", "ssh-check.service"}
+
+
 def test_units_of_a_host_without_systemd(host: Callable[..., Host]) -> None:
     states = host().unit_states()
     assert list(states) == SHOWN

@@ -558,7 +558,8 @@ def test_what_runs_before_the_service_sees_them_where_systemd_shows_it_none(
     copy, check, commands = service(outcome, "secrets_as_files", "check")["ExecStartPre"]
     assert copy.startswith("+/bin/sh -c ")
     copies, generation = "/run/gunicorn/shop-check.credentials", "/opt/shop/generations/@generation@"
-    places = {copies: str(tmp_path / "copies"), generation: str(tmp_path), " -o shop -g www-data": ""}
+    owners = {" -o shop -g www-data": "", " -g www-data": ""}
+    places = {copies: str(tmp_path / "copies"), generation: str(tmp_path), **owners}
     (tmp_path / "secrets").symlink_to(credentials)
     (tmp_path / "before_activate").write_text('cat "$CREDENTIALS_DIRECTORY/KEY"\n')
     for old, new in places.items():
@@ -568,7 +569,7 @@ def test_what_runs_before_the_service_sees_them_where_systemd_shows_it_none(
     made = {path.name: path for path in (tmp_path / "copies").iterdir()}
     assert {name: path.read_bytes().decode() for name, path in made.items()} == SECRETS
     assert {path.stat().st_mode & 0o777 for path in made.values()} == {0o400}
-    assert (tmp_path / "copies").stat().st_mode & 0o777 == 0o711, "root's own, or the service could put a link there"
+    assert (tmp_path / "copies").stat().st_mode & 0o777 == 0o750, "root's own, or the service could put a link there"
     assert service(outcome, "secrets_as_files", "check")["ExecStopPost"] == [f"+/bin/rm -rf {copies}"]
     done = subprocess.run(shlex.split(commands), capture_output=True, text=True, check=True)
     assert done.stdout == SECRETS["KEY"]
