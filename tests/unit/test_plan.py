@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id, make_plan
+from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 
 UNITS = "/etc/systemd/system"
 ROOT = "/opt/shop"
@@ -65,50 +66,7 @@ def desired() -> Data:
 @pytest.fixture
 def bare() -> Data:
     """What is observed of a new server."""
-    unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
-    units = ["shop.socket", *(f"shop-{unit}.service" for unit in ("blue", "green", "check"))]
-    return {
-        "os": {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
-        "systemd": True,
-        "python": {"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": False},
-        "interpreters": ["/usr/bin/python3.11"],
-        "packages": [],
-        "user": {},
-        "units": {unit: copy.deepcopy(unknown) for unit in units},
-        "live": "",
-        "slots": {slot: {"active": False, "state": "inactive", "generation": ""} for slot in ("blue", "green")},
-        "generations": {},
-        "unfinished": [],
-        "releases": [],
-        "venvs": [],
-        "dead_venvs": {},
-        "current": "",
-        "previous": "",
-        "files": {},
-        "encrypts": True,
-        "secrets": {},
-        "foreign": [],
-        "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")],
-        "listening_paths": [],
-        "neighbours": {},
-        "missing": [],
-        "refused_options": [],
-        "last_run": "",
-        "ssh_ports": [22],
-        "ssh_connection": {"client": "192.0.2.5", "port": 22},
-        "ipv6": True,
-        "interfaces": ["eth0", "lo"],
-        "firewall": {
-            "installed": False,
-            "enabled": False,
-            "on_trial": False,
-            "ipv6": True,
-            "rules": [],
-            "foreign": [],
-            "others": [],
-            "docker": False,
-        },
-    }
+    return {**copy.deepcopy(NEW_SERVER), "listening": [listener("0.0.0.0", 22, "sshd", "ssh.service")]}
 
 
 def listener(

@@ -29,6 +29,7 @@ import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
+from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
 from gunicorn.config import Config
@@ -100,49 +101,10 @@ TASKS = """\
 """
 
 OBSERVED: Data = {
-    "os": {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
-    "systemd": True,
+    **NEW_SERVER,
     "python": {"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
-    "interpreters": ["/usr/bin/python3.11"],
-    "packages": [],
     "user": {"uid": 33, "gid": 33, "group": "www-data", "gecos": "Gunicorn application shop (pyweb.deploy)"},
-    "units": {
-        unit: {"ActiveState": "inactive", "SubState": "dead", "Listen": []}
-        for unit in ("shop.socket", "shop-blue.service", "shop-green.service", "shop-check.service")
-    },
-    "live": "",
-    "slots": {slot: {"active": False, "state": "inactive", "generation": ""} for slot in ("blue", "green")},
-    "generations": {},
-    "unfinished": [],
-    "releases": [],
-    "venvs": [],
-    "dead_venvs": {},
-    "current": "",
-    "previous": "",
-    "files": {},
-    "encrypts": True,
-    "secrets": {},
-    "foreign": [],
-    "listening": [],
-    "listening_paths": [],
-    "neighbours": {},
-    "missing": [],
-    "refused_options": [],
-    "last_run": "",
-    "ssh_ports": [22],
     "ssh_connection": {"client": "192.0.2.5", "port": 2222},
-    "ipv6": True,
-    "interfaces": ["eth0", "lo"],
-    "firewall": {
-        "installed": False,
-        "enabled": False,
-        "on_trial": False,
-        "ipv6": True,
-        "rules": [],
-        "foreign": [],
-        "others": [],
-        "docker": False,
-    },
 }
 """What gunicorn_info would return for a new server."""
 
