@@ -529,8 +529,8 @@ class Host:
     def refused_options(self) -> list[dict[str, str]]:
         """What systemd wouldn't understand of the directives: it would only log that, and run without them."""
         lines = option_lines(self.module.params["service_options"])
-        analyze = self.module.get_bin_path("systemd-analyze")
-        if not lines or not analyze:
+        analyze = self.module.get_bin_path("systemd-analyze") if lines else None
+        if not analyze:
             return []
         head = ["[Service]", "ExecStart=/bin/true"]
         with tempfile.TemporaryDirectory() as directory:
