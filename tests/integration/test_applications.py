@@ -293,15 +293,15 @@ RADICALE_3_2_2 = {
 def test_setup_py_from_an_archive(host: Host) -> None:
     browser = Browser(host.server.address, APPLICATIONS["calendar"], basic("ann", ""))
     host.deploy(EXAMPLES / "setup_py", "-e", json.dumps({"gunicorn_source": RADICALE_3_2_2}))
-    assert browser.ask("MKCALENDAR", "/ann/work/")[0].status == 201
-    assert browser.ask("PUT", "/ann/work/party.ics", EVENT, Content_Type="text/calendar")[0].status == 201
+    assert browser.ask("MKCALENDAR", "/ann/plans/")[0].status == 201
+    assert browser.ask("PUT", "/ann/plans/party.ics", EVENT, Content_Type="text/calendar")[0].status == 201
 
-    load = Load(browser.address, browser.port, path="/ann/work/party.ics", headers=browser.headers)
+    load = Load(browser.address, browser.port, path="/ann/plans/party.ics", headers=browser.headers)
     with host.changing("calendar"), load:
         host.deploy(EXAMPLES / "setup_py")
     assert load.failures == []
     assert load.longest_gap < 1
-    assert "SUMMARY:Garden party" in browser.get("/ann/work/party.ics")
+    assert "SUMMARY:Garden party" in browser.get("/ann/plans/party.ics")
     assert "Radicale Web Interface" in browser.get("/.web/")
     installed = host.as_service("calendar", "python -m pip list --format freeze").split()
     assert "Radicale==3.2.3" in installed
