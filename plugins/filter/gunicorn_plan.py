@@ -43,12 +43,13 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
 
 
 def gunicorn_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
-    """Decide what a run has to do; see `make_plan`."""
+    """Decide what a run has to do; see `make_plan`, and `make_removal` where the application is to be absent."""
     try:
-        return make_plan(desired, observed)
+        return (make_removal if desired["state"] == "absent" else make_plan)(desired, observed)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_plan: the key {missing} is missing from its input") from missing
 

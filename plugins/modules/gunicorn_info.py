@@ -138,6 +138,23 @@ gunicorn:
       description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
       type: dict
       sample: {digest: 9d1f0c2b7a66, requirements: [Flask==3.1.3], problem: ""}
+    root:
+      description: Whether C(/opt/NAME) is there.
+      type: bool
+    applications:
+      description: Names of the role's other applications.
+      type: list
+      elements: str
+      sample: [blog]
+    brought:
+      description: Debian packages that the role installed, as it wrote them down.
+      type: list
+      elements: str
+      sample: [procps, python3.11-venv, ufw]
+    shared:
+      description: Directories that all applications of the role share, each with the names in it.
+      type: dict
+      sample: {/run/gunicorn: [blog-blue, shop-green], /var/lib/gunicorn: [blog, shop]}
     units:
       description: State of the public socket, of both slots and of the check, as C(systemctl show) tells it.
       type: dict
@@ -271,6 +288,9 @@ OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system"
 MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
 LOCK_DIRECTORY = "/run/pyweb.deploy"
+BROUGHT = "/var/lib/pyweb.deploy/packages"
+"""Names of the Debian packages that the role installed: tasks/packages.yml writes it, tasks/remove.yml removes it."""
+SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
 TRIAL = LOCK_DIRECTORY + "/firewall.trial"
 """There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
 ROOT = (0, 0)
@@ -440,6 +460,10 @@ class Host:
             "missing": [path for path in self.module.params["needed"] if not os.path.isfile(path)],
             "refused_options": self.refused_options(),
             "source": self.source(),
+            "root": os.path.isdir(self.root),
+            "applications": self.applications(),
+            "brought": read(BROUGHT).split(),
+            "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},
             "units": units,
             "live": self.live(),
             "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
@@ -630,6 +654,10 @@ class Host:
     def dead_venvs(self, venvs: list[str]) -> dict[str, str]:
         paths = {name: os.path.join(self.root, "venvs", name, "bin", "python") for name in venvs}
         return {name: os.path.realpath(path) for name, path in paths.items() if not os.path.exists(path)}
+
+    def applications(self) -> list[str]:
+        marked = glob.glob(os.path.join(os.path.dirname(self.root), "*", "." + MARK))
+        return sorted({os.path.basename(os.path.dirname(path)) for path in marked} - {self.name})
 
     def neighbours(self) -> dict[str, list[str]]:
         """Addresses of the role's other applications. One that is disabled has none: it doesn't come back by itself."""

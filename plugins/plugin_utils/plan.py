@@ -136,6 +136,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "netfilter6": (ufw["enable"] or observed["firewall"]["enabled"]) and observed["firewall"]["ipv6"],
         "obsolete_paths": prune,
         "prune": bool(prune or ufw["obsolete"]),
+        "remove": False,
     }
     plan["prepare"] = (
         bool(plan["missing_packages"] or _differing(checker, observed["files"])) or plan["create_user"] or force

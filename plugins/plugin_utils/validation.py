@@ -69,6 +69,9 @@ HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases")
 """What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
 
+REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages")
+"""What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
+
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
 LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
@@ -430,7 +433,7 @@ VARIABLES: dict[str, Variable] = {
     "gunicorn_name": Variable(
         "a lower-case letter, then at most 24 of a-z, 0-9, - and _", "gunicorn_name: shop", _name
     ),
-    "gunicorn_state": Variable("present", "gunicorn_state: present", _choice("present")),
+    "gunicorn_state": Variable("present or absent", "gunicorn_state: absent", _choice("present", "absent")),
     "gunicorn_source": Variable(
         "a dictionary with one of the keys "
         + "; ".join(f"`{kind}`" + (f" (with it: {', '.join(keys)})" if keys else "") for kind, keys in SOURCES.items()),
@@ -546,6 +549,8 @@ VARIABLES: dict[str, Variable] = {
         'gunicorn_service_options: {MemoryMax: 512M, ReadWritePaths: ["/srv/uploads"]}',
         _service_options,
     ),
+    "gunicorn_remove_data": Variable("true or false", "gunicorn_remove_data: true", _boolean),
+    "gunicorn_remove_packages": Variable("true or false", "gunicorn_remove_packages: true", _boolean),
     "gunicorn_force": Variable("true or false", "gunicorn_force: true", _boolean),
 }
 """Every public variable of the role, in the order of its defaults."""
@@ -567,10 +572,13 @@ def problems(
 
     Raises `KeyError` where a variable is missing from `values`.
     """
-    checked = RETURN_VARIABLES if values["gunicorn_release"] else VARIABLES
+    removal, return_ = values["gunicorn_state"] == "absent", bool(values["gunicorn_release"])
+    checked = REMOVAL_VARIABLES if removal else RETURN_VARIABLES if return_ else VARIABLES
     found: list[Problem] = [(name, reason) for name in checked for reason in VARIABLES[name].check(values[name])]
     wrong = {name for name, _reason in found}
-    if not values["gunicorn_release"]:
+    if removal and return_:
+        found.append(("gunicorn_release", "there is nothing to go back to where gunicorn_state is absent; unset one"))
+    if not removal and not return_:
         together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
             DIRTY_WORKERS: lambda: _contradictions(values),
             INDEXES: lambda: _index_problems(values),
@@ -583,7 +591,7 @@ def problems(
         found += [
             problem for needed, check in together.items() if not wrong.intersection(needed) for problem in check()
         ]
-    return [*_messages(values, found), *_misspelt(values, names)]
+    return [*_messages(values, found), *_misspelt(values, names, settings_count=checked is VARIABLES)]
 
 
 def _messages(values: Mapping[str, Any], found: Iterable[Problem]) -> list[str]:
@@ -648,7 +656,7 @@ def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in ORIGIN))
 
 
-def _misspelt(values: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: bool) -> Iterator[str]:
     """Find variables that somebody set for the role, which would ignore them.
 
     Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name close
@@ -663,7 +671,7 @@ def _misspelt(values: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
         if near:
             meant = prefix + near[0]
             yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
-        elif word in NAMES and not values["gunicorn_release"] and not (isinstance(given, Mapping) and word in given):
+        elif word in NAMES and settings_count and not (isinstance(given, Mapping) and word in given):
             instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
             if word in settings.OWNED_SETTINGS:
                 instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"

@@ -11,6 +11,10 @@ NEW_SERVER: dict[str, Any] = {
     "interpreters": ["/usr/bin/python3.11"],
     "packages": [],
     "user": {},
+    "root": False,
+    "applications": [],
+    "brought": [],
+    "shared": {},
     "units": {
         unit: {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
         for unit in ("shop.socket", "shop-blue.service", "shop-green.service", "shop-check.service")

@@ -85,9 +85,11 @@ def test_what_uv_said() -> None:
         ("python_literal", (object(),), "python_literal: .* has no Python literal"),
         ("environment_file", ({"A-B": "x"},), "environment_file: 'A-B' is not a name"),
         ("gunicorn_indexes", (["ftp://a.example"],), "gunicorn_indexes: it doesn't begin with https"),
-        ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_release' is missing"),
+        ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_state' is missing"),
         ("gunicorn_source_problems", ({}, {}), "gunicorn_source_problems: the key 'problem' is missing"),
-        ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'restore' is missing"),
+        ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'state' is missing"),
+        ("gunicorn_plan", ({"state": "present"}, {}), "gunicorn_plan: the key 'restore' is missing"),
+        ("gunicorn_plan", ({"state": "absent"}, {}), "gunicorn_plan: the key 'name' is missing"),
     ],
 )
 def test_errors_name_the_filter(name: str, arguments: tuple[Any, ...], message: str) -> None:

@@ -580,6 +580,22 @@ def test_other_applications(host: Callable[..., Host], tmp_path: Path) -> None:
     assert host().neighbours() == {"blog": ["127.0.0.1:8001", "/run/blog.sock"]}
 
 
+def test_what_there_is_to_remove(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = (str(tmp_path / "run/gunicorn"), str(tmp_path / "lib/gunicorn"))
+    monkeypatch.setattr(gunicorn_info, "SHARED", shared)
+    monkeypatch.setattr(gunicorn_info, "BROUGHT", str(tmp_path / "packages"))
+    nothing = host().observe()
+    assert (nothing["root"], nothing["applications"], nothing["brought"], nothing["shared"]) == (False, [], [], {})
+    for name in ("shop", "blog"):
+        (tmp_path / "opt" / name / ".pyweb.deploy").mkdir(parents=True)
+    (tmp_path / "opt/somebodys").mkdir()
+    (tmp_path / "run/gunicorn/shop-blue").mkdir(parents=True)
+    write(tmp_path / "packages", "procps\nufw\n")
+    found = host().observe()
+    assert (found["root"], found["applications"], found["brought"]) == (True, ["blog"], ["procps", "ufw"])
+    assert found["shared"] == {shared[0]: ["shop-blue"]}
+
+
 def test_debian_packages(host: Callable[..., Host]) -> None:
     def dpkg_query(*arguments: str) -> str:
         assert arguments[-3:] == ("ufw", "tar", "procps")

@@ -115,6 +115,13 @@ def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None
     assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state"}
 
 
+def test_what_counts_for_removal_is_what_it_is_asked_with(role: Path) -> None:
+    text = (role / "vars/main.yml").read_text()
+    removal = text[text.index("__gunicorn_removal:") : text.index("__gunicorn_return:")]
+    used = set(re.findall(r"gunicorn_[a-z_]+", removal)) & set(VARIABLES)
+    assert used == set(validation.REMOVAL_VARIABLES) - {"gunicorn_state"}
+
+
 def test_the_kinds_of_source_are_the_same_everywhere(internal: Data) -> None:
     (kinds,) = re.findall(r"\[(.*)\]", internal["__gunicorn_kind"])
     assert re.findall(r"'(\w+)'", kinds) == list(validation.SOURCES)

@@ -29,6 +29,7 @@ import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
 from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
@@ -1054,9 +1055,17 @@ def test_the_template_module_writes_what_is_planned_with(outcome: Outcome, playe
 PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
 
 
+AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "ufw", "prune", "remove", "remove_packages")]
+"""Files whose tasks see the plan of a removal; two of them see no other."""
+
+
 def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path) -> None:
     paths = [*role.glob("tasks/*.yml"), role / "vars/main.yml", *role.glob("templates/*.j2")]
-    used = {name for path in paths for name in PLAN_IN_ROLE.findall(path.read_text())}
+    used_in = {str(path.relative_to(role)): set(PLAN_IN_ROLE.findall(path.read_text())) for path in paths}
+    removal = {"state": "absent", "name": "shop", "remove_data": False, "remove_packages": False}
+    assert set().union(*(used_in[name] for name in AT_REMOVAL)) <= set(make_removal(removal, NEW_SERVER))
+    used = set().union(*(used_in[name] for name in used_in if name not in AT_REMOVAL[-2:]))
+    used -= {"remove_packages"}  # in vars/main.yml, for remove_packages.yml
     assert used <= set(outcome("plain")["plan"])
     assert {"units", "socket", "watch", "record"} <= used
 
@@ -1149,6 +1158,7 @@ def test_a_repository_that_cannot_be_fetched(outcomes: Data) -> None:
 def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str) -> None:
     desired, plan = outcome(case)["desired"], outcome(case)["plan"]
     assert desired == {
+        "state": "present",
         "name": "shop",
         "restore": RETURNS[case]["gunicorn_release"],
         "keep": 3,

@@ -410,6 +410,8 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"ReadWritePaths": [["/a"]]}, "not one line"),
         ({1: "x"}, "not all strings"),
     ],
+    "gunicorn_remove_data": [("maybe", "neither"), (None, "neither")],
+    "gunicorn_remove_packages": [("maybe", "neither"), (None, "neither")],
     "gunicorn_force": [("maybe", "neither"), (None, "neither")],
 }
 
@@ -664,6 +666,31 @@ def test_what_does_not_count_for_going_back_is_not_checked(values: dict[str, Any
     (bad, _reason), *_more = BAD[name]
     found = problems({**values, name: bad}, "/nowhere")
     assert [message.split(":")[0] for message in found] == ([name] if name in COUNT_FOR_GOING_BACK else [])
+
+
+COUNT_FOR_REMOVAL = {"gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages"}
+
+
+@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in ("gunicorn_state", "gunicorn_release")])
+def test_what_does_not_count_for_removal_is_not_checked(values: dict[str, Any], name: str) -> None:
+    values["gunicorn_state"] = "absent"
+    (bad, _reason), *_more = BAD[name]
+    found = problems({**values, name: bad}, "/nowhere")
+    assert [message.split(":")[0] for message in found] == ([name] if name in COUNT_FOR_REMOVAL else [])
+
+
+def test_removal_and_going_back_contradict_each_other(values: dict[str, Any]) -> None:
+    values.update(gunicorn_state="absent", gunicorn_release="previous")
+    (message,) = problems(values)
+    assert message.startswith(
+        "gunicorn_release: got 'previous': there is nothing to go back to where gunicorn_state is"
+    )
+
+
+def test_settings_outside_their_variable_do_not_count_for_removal(values: dict[str, Any]) -> None:
+    assert problems(values, names=[*values, "gunicorn_workers"])
+    values["gunicorn_state"] = "absent"
+    assert problems(values, names=[*values, "gunicorn_workers"]) == []
 
 
 def test_going_back_needs_no_source(values: dict[str, Any], tmp_path: Path) -> None:

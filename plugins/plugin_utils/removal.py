@@ -1,0 +1,135 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""What has to go where an application is to be absent, and what stays.
+
+A pure function, as `plan.make_plan` is for an application that is to be there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import UNIT_DIRECTORY, USER_COMMENT
+
+WRITTEN = ("/var/lib/gunicorn", "/var/log/gunicorn")
+"""Where applications have directories of their own to write."""
+
+RUNTIME = "/run/gunicorn"
+SSH_COMMENT = "ssh"
+
+
+def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
+    """Decide what a run has to do that removes an application.
+
+    `desired` holds ``name``, ``remove_data`` and ``remove_packages``, `observed` is what the module ``gunicorn_info``
+    returns. Only what the role put on the host counts: units and directories that bear its mark, a user with its
+    comment, firewall rules with its comment.
+
+    Returns the plan: ``units`` (paths of unit files; the public socket's first), ``stop`` (units to stop, each with
+    whether it may be enabled), ``obsolete_rules``, ``disown`` (directories that root gets), ``user`` (to be removed, or
+    empty), ``obsolete_paths``, ``remove_packages``, and ``summary`` for people.
+    """
+    name, foreign = desired["name"], observed["foreign"]
+    units = [path for path in observed["files"] if path.startswith(f"{UNIT_DIRECTORY}/") and path not in foreign]
+    # systemd takes the name of the service back from the slot that has it, where there is one.
+    lost = observed["live"] and f"{UNIT_DIRECTORY}/{name}-{observed['live']}.service" not in units
+    alias = [f"{UNIT_DIRECTORY}/{name}.service"] if lost else []
+    written = [f"{place}/{name}" for place in WRITTEN if name in observed["shared"].get(place, [])]
+    user = name if observed["user"].get("gecos") == USER_COMMENT.format(name=name) else ""
+    staying = _why_packages_stay(desired, observed)
+    packages = observed["brought"] if desired["remove_packages"] and not staying else []
+    paths = list(_paths(desired, observed, written))
+    rules = observed["firewall"]["rules"] if observed["firewall"]["installed"] else []
+    enabled = observed["firewall"]["enabled"]
+    plan = {
+        "problems": [],
+        "id": "",
+        **dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False),
+        "units": [*units, *alias],
+        "stop": [
+            {"name": unit, "installed": unit == f"{name}.socket" or unit.endswith(("-blue.service", "-green.service"))}
+            # A private socket goes with its service: before that, it is something to stop.
+            for unit in sorted(map(os.path.basename, units), key=lambda unit: unit.endswith(".service"))
+        ],
+        "commands_run": observed["units"][f"{name}-check.service"]["SubState"] == "start-pre",
+        "obsolete_rules": rules,
+        "disown": written if user and not desired["remove_data"] else [],
+        "user": user,
+        "obsolete_paths": paths,
+        "remove_packages": packages,
+        "ask_ufw": bool(rules),
+        "netfilter": enabled,
+        "netfilter6": enabled and observed["firewall"]["ipv6"],
+    }
+    plan["remove"] = any(
+        plan[part] for part in ("units", "obsolete_rules", "user", "obsolete_paths", "remove_packages")
+    )
+    plan["work"] = plan["remove"]
+    plan["summary"] = list(_summary(desired, observed, plan, written, staying)) if plan["work"] else []
+    return plan
+
+
+def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: list[str]) -> Iterable[str]:
+    """Files and directories to remove besides the units. A shared directory goes with the last that is in it."""
+    name, shared = desired["name"], observed["shared"]
+    root = f"/opt/{name}"
+    if observed["root"] and root not in observed["foreign"]:
+        yield root
+    for place in WRITTEN:
+        if desired["remove_data"] and shared.get(place) == [name]:
+            yield place
+        elif desired["remove_data"] and f"{place}/{name}" in written:
+            yield f"{place}/{name}"
+        elif shared.get(place) == [] and not observed["applications"]:
+            yield place
+    if RUNTIME in shared and not observed["applications"] and all(_is_ours(name, item) for item in shared[RUNTIME]):
+        yield RUNTIME
+
+
+def _is_ours(name: str, item: str) -> bool:
+    """Tell whether something in /run/gunicorn is the application's: its sockets, the directories of its slots."""
+    return item.startswith((f"{name}-", f"{name}."))
+
+
+def _why_packages_stay(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> str:
+    """Why the Debian packages that the role installed are not removed; empty where they may be."""
+    if observed["applications"]:
+        return f"{', '.join(observed['applications'])} may need them"
+    if "ufw" in observed["brought"] and observed["firewall"]["enabled"]:
+        return "ufw is among them and on; after `ufw disable`, gunicorn_remove_packages: true removes them"
+    if "ufw" in observed["brought"] and any(rule["comment"] != SSH_COMMENT for rule in observed["firewall"]["foreign"]):
+        return "ufw is among them and has rules that are not the role's (`ufw show added`)"
+    return "" if desired["remove_packages"] else "gunicorn_remove_packages: true removes them"
+
+
+def _summary(
+    desired: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    written: list[str],
+    staying: str,
+) -> Iterable[str]:
+    """Say in a few lines what goes and what stays."""
+    name = desired["name"]
+    serving = [slot["generation"] for slot in observed["slots"].values() if slot["active"]]
+    if plan["units"]:
+        yield f"{name}: " + (f"generation {serving[0]} stops serving" if serving else "its units go; nothing serves")
+    yield from (f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"])
+    yield from (f"remove {path}" for path in plan["obsolete_paths"])
+    if plan["user"]:
+        yield f"remove the user {plan['user']}"
+    if plan["remove_packages"]:
+        yield f"remove the Debian packages {', '.join(plan['remove_packages'])}"
+    elif observed["brought"]:
+        yield f"stays: the Debian packages {', '.join(observed['brought'])}: {staying}"
+    if written and not desired["remove_data"]:
+        owner = ", root's from now on" if plan["disown"] else ""
+        yield f"stays: {' and '.join(written)}{owner}; gunicorn_remove_data: true removes what the application wrote"
+    if observed["firewall"]["enabled"] and any(
+        rule["comment"] == SSH_COMMENT for rule in observed["firewall"]["foreign"]
+    ):
+        yield "stays: ufw, which is on, and its rules for SSH"
+    yield from (f"stays: {path}, which the role did not make" for path in observed["foreign"])
