@@ -165,9 +165,33 @@ def test_what_tasks_set_is_internal(path: Path) -> None:
     for task in tasks(load(path)):
         names = [task["register"]] if "register" in task else []
         names += itertools.chain(task.get("vars", {}), task.get("ansible.builtin.set_fact", {}))
+        # In a loop of the role, `item` would be ours, also in a value that the play makes of its own `item`.
+        names += [task.get("loop_control", {}).get("loop_var", "item")] if "loop" in task else []
+        names += [value for key, value in task.get("loop_control", {}).items() if key == "index_var"]
         if task.get("delegate_to") == "localhost":
             names = [name for name in names if name not in ON_THE_CONTROLLER]
         assert all(name.startswith("__gunicorn_") for name in names), names
+
+
+def test_every_loop_is_written_as_one() -> None:
+    for path in TASK_FILES:
+        assert not [key for task in tasks(load(path)) for key in task if key.startswith("with_")], path
+
+
+def test_no_handler_of_a_play_is_called_or_hurried(role: Path) -> None:
+    assert not (role / "handlers").exists()
+    for path in TASK_FILES:
+        for task in tasks(load(path)):
+            assert not {"notify", "meta", "ansible.builtin.meta"} & set(task), task
+
+
+def test_tags_choose_all_of_it_or_nothing() -> None:
+    """What a dynamic include brings has the tags of the block that the include is in."""
+    (whole,) = load(ROLE / "tasks/main.yml")
+    assert whole["tags"] == ["gunicorn", "gunicorn_config"]
+    inner = [task for path in TASK_FILES for task in tasks(load(path)) if task != whole]
+    assert len(inner) > 50
+    assert not [task for task in inner if "tags" in task or "apply" in str(task.get("ansible.builtin.include_tasks"))]
 
 
 def test_the_story_is_short(role: Path) -> None:
