@@ -87,7 +87,9 @@ def test_from_the_built_archive(
     installed = project / "collections" / "ansible_collections" / "pyweb" / "deploy"
     present = {path.name for path in installed.iterdir()}
     assert {"README.md", "roles", "playbooks", "plugins", "LICENSE"} <= present
-    assert not {"tests", "molecule", "rig", "Makefile", ".collections", ".ci"} & present, "users get what they use"
+    assert not {"tests", "molecule", "Makefile", ".collections", ".ci"} & present, "users get what they use"
+    rig = {path.name: os.access(path, os.X_OK) for path in (installed / "rig").iterdir()}
+    assert rig == {"engine": True, "image": True}, "the playbook image runs these"
     deploy(controller, server, variables, project, "pyweb.deploy.site")
     deploy(controller, server, variables, project, str(project / "deploy.yml"))
 
