@@ -284,6 +284,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
 SLOTS = ("blue", "green")
 UNIT_DIRECTORY = "/etc/systemd/system"
+LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
@@ -670,7 +671,7 @@ class Host:
 
     def files(self, generations: dict[str, Any]) -> dict[str, Any]:
         paths = [os.path.join(UNIT_DIRECTORY, unit) for unit in self.units]
-        paths.append(os.path.join(self.root, "check_config.py"))
+        paths += [os.path.join(self.root, "check_config.py"), LOG_ROTATION + self.name]
         for generation in generations:
             paths += sorted(glob.glob(os.path.join(self.root, "generations", generation, "*")))
         return {path: self.file(path) for path in paths if os.path.isfile(path) and not os.path.islink(path)}

@@ -21,6 +21,7 @@ SLOTS = ("blue", "green")
 SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
+LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-{name}"
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 
 ID_PLACEHOLDER = "@generation@"
@@ -52,6 +53,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``secrets``: names of the secrets, sorted; ``secrets_digest``: what differs when one of them does;
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
+      ``log_rotation``: text of the configuration of logrotate; empty where the logs go to the journal;
       ``check_config``: text of the program that checks a configuration;
       ``rules``: dictionaries with ``port``, ``source``, ``destination``, ``interface`` (empty for all of them) and
       ``action`` (``allow`` or ``limit``), or ``None`` to leave the firewall alone;
@@ -84,7 +86,10 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
     recorded = observed["current"] == identity and bool(observed["generations"].get(identity, {}).get("served"))
-    activate = switch or other_runs or observed["live"] != slot or not recorded
+    log_rotation = _log_rotation(desired)
+    if not force:
+        log_rotation = {path: log_rotation[path] for path in _differing(log_rotation, observed["files"])}
+    activate = switch or other_runs or observed["live"] != slot or not recorded or bool(log_rotation)
     ufw = firewall.stage(desired, observed)
     unwanted = desired["firewall_packages"] if firewall.is_left_alone(observed) else []
     packages = [name for name in desired["packages"] if name not in unwanted]
@@ -120,6 +125,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "leftovers": _leftovers(desired, observed),
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
+        "log_rotation": log_rotation,
         "switch": switch,
         "socket": desired["public_socket"],
         "old_socket": observed["generations"].get(serving, {}).get("public_socket", ""),
@@ -171,11 +177,12 @@ RECORDED = (
     "check_unit",
     "private_socket",
     "public_socket",
+    "log_rotation",
     "secrets",
 )
 """Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
 
-ADDED = {"existing": "", "secrets": []}
+ADDED = {"existing": "", "log_rotation": "", "secrets": []}
 """Those of them that older records lack, with what they mean then."""
 
 
@@ -270,6 +277,12 @@ def _unit_texts(desired: Mapping[str, Any], identity: str, slot: str) -> dict[st
     }
 
 
+def _log_rotation(desired: Mapping[str, Any]) -> dict[str, str]:
+    """Give the configuration of logrotate that must be on the host, by absolute path; none for logs in the journal."""
+    text = desired["log_rotation"]
+    return {LOG_ROTATION.format(name=desired["name"]): text} if text else {}
+
+
 def _differing(
     texts: Mapping[str, str], files: Mapping[str, Mapping[str, str]], group: str = "root", mode: str = "0644"
 ) -> list[str]:
@@ -351,7 +364,7 @@ def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[
 
 
 def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:
-    """Directories that nothing needs: old generations, what only they used, what an interrupted run left behind."""
+    """What nothing needs: old generations, what only they used, what an interrupted run left, rotation of no files."""
     root = f"/opt/{desired['name']}"
     generations = observed["generations"]
     # A generation that never served is nothing to go back to.
@@ -364,11 +377,13 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     venvs = {*built, *(generations[item]["venv"] for item in keep if item in generations)}
     wanted_parts = {"generations": {identity}, "releases": {desired["release"]}, "venvs": built}
     ours = {f"{root}/{kind}/{item}" for kind, items in wanted_parts.items() for item in items}
+    rotated = _log_rotation(desired)
     return [
         *(f"{root}/generations/{item}" for item in generations if item not in keep),
         *(f"{root}/releases/{item}" for item in observed["releases"] if item not in releases),
         *(f"{root}/venvs/{item}" for item in (*observed["venvs"], *observed["dead_venvs"]) if item not in venvs),
         *(path for path in observed["unfinished"] if path not in ours),
+        *(path for path in [LOG_ROTATION.format(name=desired["name"])] if path in observed["files"] and not rotated),
     ]
 
 
@@ -572,6 +587,7 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     if plan["socket_change"] and plan["serving"]:
         closed = ": its port is closed until the new generation is started" if plan["socket_conflict"] else ""
         lines.append("the public socket changes" + closed)
+    lines += [f"write {path}, to rotate the log files" for path in plan["log_rotation"] if not desired["force"]]
     lines += [f"firewall: {rule['action']} {firewall.rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]
     lines += [f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"]]
     lines += [f"firewall: allow port {port}/tcp for SSH" for port in plan["ssh_rules"]]

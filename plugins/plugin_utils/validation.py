@@ -73,6 +73,7 @@ REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", 
 """What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
 
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
+LOGS = ("gunicorn_name", "gunicorn_settings", "gunicorn_logs", "gunicorn_access_log", "gunicorn_service_options")
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
 LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
 WHEELHOUSE = (*INDEXES, "gunicorn_wheelhouse", "gunicorn_installer")
@@ -495,6 +496,8 @@ VARIABLES: dict[str, Variable] = {
         _settings,
     ),
     "gunicorn_conf_extra": Variable("Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text),
+    "gunicorn_logs": Variable("journal or files", "gunicorn_logs: files", _choice("journal", "files")),
+    "gunicorn_access_log": Variable("text or json", "gunicorn_access_log: json", _choice("text", "json")),
     "gunicorn_environment": Variable(
         "a dictionary of names and values",
         'gunicorn_environment: {LOG_LEVEL: info, DATABASE_URL: "sqlite:////var/lib/gunicorn/shop/db"}',
@@ -581,6 +584,7 @@ def problems(
     if not removal and not return_:
         together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
             DIRTY_WORKERS: lambda: _contradictions(values),
+            LOGS: lambda: _log_problems(values),
             INDEXES: lambda: _index_problems(values),
             LOCKS: lambda: _lock_problems(values),
             WHEELHOUSE: lambda: _wheelhouse_problems(values, wheelhouse, uv),
@@ -625,6 +629,38 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
         yield "gunicorn_settings", reason
+
+
+def _log_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find settings of Gunicorn's logs that one of the two variables about them would overrule, or that overrule it."""
+    given = values["gunicorn_settings"]
+    taken = [name for name in ("logconfig", "logconfig_dict", "logconfig_json") if given.get(name)]
+    directory = f"gunicorn/{values['gunicorn_name']}"
+    if values["gunicorn_logs"] == "files":
+        way_out = "leave it out, or set gunicorn_logs: journal"
+        for name in ("accesslog", "errorlog"):
+            # Without an access log there is only the other file.
+            if name in given and not (name == "accesslog" and given[name] is None):
+                place = f"/var/log/{directory}/{name[:-3]}.log"
+                yield "gunicorn_settings", f"{name}: gunicorn_logs: files makes it {place}; {way_out}"
+        for name in taken:
+            yield "gunicorn_settings", f"{name}: it takes the logs away from the files of gunicorn_logs; {way_out}"
+        kept = values["gunicorn_service_options"].get("LogsDirectory", directory)
+        if directory not in " ".join(kept if isinstance(kept, list) else [str(kept)]).split():
+            reason = (
+                f"LogsDirectory: gunicorn_logs: files needs {directory} in it; add that, or set gunicorn_logs: journal"
+            )
+            yield "gunicorn_service_options", reason
+    if values["gunicorn_access_log"] == "json":
+        way_out = "leave it out, or set gunicorn_access_log: text"
+        for name in ("access_log_format", "logger_class", *taken):
+            if given.get(name):
+                reason = (
+                    f"{name}: it decides how the access log looks, and so does gunicorn_access_log: json; {way_out}"
+                )
+                yield "gunicorn_settings", reason
+        if not given.get("accesslog", "-"):
+            yield "gunicorn_settings", f"accesslog: without it gunicorn_access_log: json has no effect; {way_out}"
 
 
 def _environment_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -244,6 +244,12 @@ def test_a_log_that_cannot_be_written(check: Check, tmp_path: Path, setting: str
     assert check(f"{setting} = 'a.log'") == (0, [])
 
 
+def test_what_the_check_logs_to_hides_no_file(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--access-logfile - --error-logfile -")
+    status, (line,) = check("errorlog = '/nowhere/a.log'")
+    assert (status, "errorlog: got '/nowhere/a.log'" in line) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("setting", "cause"),
     [

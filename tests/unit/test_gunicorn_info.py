@@ -74,6 +74,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]
     (tmp_path / "units").mkdir()
     (tmp_path / "opt").mkdir()
     monkeypatch.setattr(gunicorn_info, "UNIT_DIRECTORY", str(tmp_path / "units"))
+    monkeypatch.setattr(gunicorn_info, "LOG_ROTATION", str(tmp_path / "logrotate-"))
     monkeypatch.setattr(gunicorn_info, "OTHER_UNIT_DIRECTORIES", (str(tmp_path / "package-units"),))
 
     def make(commands: Commands | None = None, **params: Any) -> Host:
@@ -402,6 +403,7 @@ def test_which_files_are_managed(host: Callable[..., Host], tmp_path: Path) -> N
         write(tmp_path / "units/shop.socket"),
         write(tmp_path / "units/shop-green.service"),
         write(tmp_path / "opt/shop/check_config.py"),
+        write(tmp_path / "logrotate-shop"),
         write(generation / "environment"),
         write(generation / "gunicorn.conf.py"),
     ]
@@ -409,6 +411,7 @@ def test_which_files_are_managed(host: Callable[..., Host], tmp_path: Path) -> N
     (generation / "python").symlink_to(write(tmp_path / "python"))
     (tmp_path / "units/shop.service").symlink_to("shop-green.service")
     write(tmp_path / "units/other.service")
+    write(tmp_path / "logrotate-other")
     write(tmp_path / "opt/shop/generations/bbb/environment")
     assert set(host().files({"aaa": {}})) == {str(path) for path in wanted}
 

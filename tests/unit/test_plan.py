@@ -55,6 +55,7 @@ def desired() -> Data:
         "check_unit": "# @generation@ in private\n",
         "private_socket": "# private socket of @slot@\n",
         "public_socket": "ListenStream=0.0.0.0:8000\n",
+        "log_rotation": "",
         "secrets": [],
         "secrets_digest": "",
         "check_config": "print()\n",
@@ -84,6 +85,8 @@ def managed(text: str, group: str = "root", mode: str = "0644") -> Data:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "owner": "root", "group": group, "mode": mode}
 
 
+LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-shop"
+
 KEPT = {
     "release",
     "existing",
@@ -96,6 +99,7 @@ KEPT = {
     "check_unit",
     "private_socket",
     "public_socket",
+    "log_rotation",
     "secrets",
 }
 
@@ -142,6 +146,8 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
             f"{ROOT}/check_config.py": managed(desired["check_config"]),
         }
     )
+    if desired["log_rotation"]:
+        found["files"][LOG_ROTATION] = managed(desired["log_rotation"])
     return found
 
 
@@ -1107,6 +1113,37 @@ def test_going_back_to_a_generation_that_knew_no_secrets(desired: Data, bare: Da
         del observed["generations"][OLD][key]
     plan = make_plan(back(), observed)
     assert (plan["problems"], plan["record"]["secrets"], plan["record"]["existing"]) == ([], [], "")
+
+
+def test_log_files_are_rotated(desired: Data, bare: Data) -> None:
+    desired["log_rotation"] = "/var/log/gunicorn/shop/access.log {}\n"
+    plan = make_plan(desired, bare)
+    assert (plan["log_rotation"], plan["obsolete_paths"]) == ({LOG_ROTATION: desired["log_rotation"]}, [])
+    assert f"write {LOG_ROTATION}, to rotate the log files" in plan["summary"]
+    there = deployed(desired, bare)
+    plan = make_plan(desired, there)
+    assert (plan["work"], plan["log_rotation"], plan["summary"]) == (False, {}, [])
+    assert make_plan({**desired, "force": True}, there)["log_rotation"] == {LOG_ROTATION: desired["log_rotation"]}
+    there["files"][LOG_ROTATION]["mode"] = "0664"  # logrotate would refuse it
+    plan = make_plan(desired, there)
+    assert (stages(plan), plan["switch"], list(plan["log_rotation"])) == (["activate"], False, [LOG_ROTATION])
+
+
+def test_what_rotated_log_files_goes_with_them(desired: Data, bare: Data) -> None:
+    there = deployed({**desired, "log_rotation": "x\n"}, bare)
+    plan = make_plan(desired, there)
+    assert (stages(plan), plan["obsolete_paths"]) == (["prune"], [LOG_ROTATION])
+    assert plan["summary"] == [f"remove {LOG_ROTATION}"]
+
+
+def test_going_back_brings_the_rotation_of_then(desired: Data, bare: Data, before: Data) -> None:
+    before["log_rotation"] = "of then\n"
+    observed = with_before(desired, bare, before)
+    assert make_plan(back(), observed)["log_rotation"] == {LOG_ROTATION: "of then\n"}
+    observed["generations"][OLD]["log_rotation"] = ""
+    observed["files"][LOG_ROTATION] = managed("of now\n")
+    plan = make_plan(back(), observed)
+    assert (plan["log_rotation"], LOG_ROTATION in plan["obsolete_paths"]) == ({}, True)
 
 
 def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) -> None:

@@ -34,6 +34,7 @@ from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
 from gunicorn.config import Config
+from gunicorn.instrument.statsd import Statsd
 
 Data = dict[str, Any]
 
@@ -134,6 +135,7 @@ OVERRIDES: Data = {
     "MemoryMax": "512M",
 }
 
+LOGS = "/var/log/gunicorn/shop"
 SAME_CODE = "git", "archive"
 """Cases whose code is that of the case plain, from somewhere else."""
 
@@ -199,6 +201,9 @@ CASES: dict[str, Data] = {
         "gunicorn_firewall_limit": "yes",
     },
     "soft": {"gunicorn_hardening": False},
+    "files": {"gunicorn_logs": "files"},
+    "own_files": {"gunicorn_settings": {"accesslog": None, "errorlog": "/srv/error.log"}},
+    "json": {"gunicorn_access_log": "json", "gunicorn_settings": {"statsd_host": "127.0.0.1:8125"}},
     "more_requirements": {"gunicorn_requirements": ["requirements.txt", "more.txt"]},
     "hashes": {"gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
     "more_packages": {"gunicorn_packages": ["redis==7.0"]},
@@ -939,6 +944,56 @@ def test_nothing_wins_over_the_configuration_but_in_the_check(outcome: Outcome, 
     assert options == "--config /opt/shop/generations/@generation@/gunicorn.conf.py"
     given = dict(shlex.split(line)[0].split("=", 1) for line in found["Environment"])
     assert shlex.split(given.get("GUNICORN_CMD_ARGS", "")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("files", ["--access-logfile", "-", "--error-logfile", "-"]),
+        ("own_files", ["--error-logfile", "-"]),
+        ("json", []),
+    ],
+)
+def test_the_check_logs_to_the_journal(outcome: Outcome, case: str, options: list[str]) -> None:
+    """The gate reads there why a generation failed."""
+    given = dict(shlex.split(line)[0].split("=", 1) for line in service(outcome, case, "check")["Environment"])
+    assert shlex.split(given["GUNICORN_CMD_ARGS"])[4:] == options
+    assert "GUNICORN_CMD_ARGS" not in str(service(outcome, case)["Environment"])
+    assert service(outcome, case)["LogRateLimitBurst"] == ["4294967295"]
+
+
+def test_the_logs_of_a_configuration(outcome: Outcome, run: Run, tmp_path: Path) -> None:
+    config = load(run("files"), tmp_path)
+    assert (config.accesslog, config.errorlog) == (f"{LOGS}/access.log", f"{LOGS}/error.log")
+    assert len({outcome(case)["plan"]["id"] for case in ("plain", "files", "json")}) == 3
+    config = load(run("json"), tmp_path)
+    assert (config.accesslog, config.access_log_format) == ("-", "%(json)s")
+    assert issubclass(config.logger_class, Statsd)
+    assert ["logrotate" in outcome(case)["packages"] for case in ("plain", "files")] == [False, True]
+    assert [outcome(case)["plan"]["log_rotation"] for case in ("plain", "json")] == [{}, {}]
+
+
+IS_ACTIVE = """#!/bin/sh
+echo "$@" >>"$CALLS"
+case $1 in is-active) case $3 in $RUNS) exit 0 ;; esac; exit 3 ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"), [("none", []), ("shop-green.service", ["green"]), ("shop-*", ["blue", "green"])]
+)
+def test_who_is_told_of_a_rotation(outcome: Outcome, tmp_path: Path, runs: str, told: list[str]) -> None:
+    ((path, text),) = outcome("files")["plan"]["log_rotation"].items()
+    assert path == "/etc/logrotate.d/pyweb.deploy-shop"
+    assert f"\n{LOGS}/access.log {LOGS}/error.log {{\n" in text
+    assert "    su shop www-data\n" in text
+    script = text.partition("postrotate\n")[2].partition("endscript")[0]
+    (tmp_path / "systemctl").write_text(IS_ACTIVE)
+    (tmp_path / "systemctl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CALLS": str(tmp_path / "calls"), "RUNS": runs}
+    subprocess.run(["/bin/sh", "-c", script], check=True, env=environment)
+    calls = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("kill")]
+    assert calls == [f"kill --kill-who=main --signal=USR1 shop-{slot}.service" for slot in told]
 
 
 SYSTEMCTL = """#!/bin/sh

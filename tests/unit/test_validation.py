@@ -250,6 +250,8 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"raw_env": [{"a": float("inf")}]}, "no Python literal"),
     ],
     "gunicorn_conf_extra": [(None, "not a string"), (["import os"], "not a string"), ({}, "not a string")],
+    "gunicorn_logs": [(None, "none of journal, files"), ("file", "none of"), (True, "none of"), (["files"], "none of")],
+    "gunicorn_access_log": [(None, "none of text, json"), ("JSON", "none of"), ({"a": "h"}, "none of")],
     "gunicorn_environment": [
         (None, "not a dictionary"),
         (HIDDEN, "not a dictionary"),
@@ -574,6 +576,44 @@ def test_dirty_workers_need_a_tmp_of_their_own(
     found = problems(values)
     assert len(found) == refused
     assert all("dirty_workers: " in message and "{PrivateTmp: true}. It accepts" in message for message in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "reasons"),
+    [
+        ({"gunicorn_settings": {"accesslog": "/srv/a.log", "errorlog": "/srv/e.log", "logconfig": "log.ini"}}, []),
+        ({"gunicorn_logs": "files"}, []),
+        ({"gunicorn_logs": "files", "gunicorn_settings": {"accesslog": None, "logger_class": "shop.Logger"}}, []),
+        ({"gunicorn_logs": "files", "gunicorn_settings": {"accesslog": "-"}}, ["accesslog"]),
+        ({"gunicorn_logs": "files", "gunicorn_settings": {"errorlog": None}}, ["errorlog"]),
+        (
+            {"gunicorn_logs": "files", "gunicorn_settings": {"logconfig": "a", "logconfig_dict": {"version": 1}}},
+            ["logconfig", "logconfig_dict"],
+        ),
+        ({"gunicorn_logs": "files", "gunicorn_settings": {"logconfig_json": "a"}}, ["logconfig_json"]),
+        ({"gunicorn_logs": "files", "gunicorn_settings": {"logconfig_json": None, "capture_output": True}}, []),
+        ({"gunicorn_logs": "files", "gunicorn_service_options": {"LogsDirectory": "shop"}}, ["LogsDirectory"]),
+        ({"gunicorn_logs": "files", "gunicorn_service_options": {"LogsDirectory": "shop gunicorn/shop"}}, []),
+        ({"gunicorn_logs": "files", "gunicorn_service_options": {"LogsDirectory": ["shop", "gunicorn/shop"]}}, []),
+        ({"gunicorn_access_log": "json", "gunicorn_settings": {"accesslog": "/srv/a.log"}}, []),
+        ({"gunicorn_access_log": "json", "gunicorn_settings": {"access_log_format": "%(h)s"}}, ["access_log_format"]),
+        (
+            {"gunicorn_access_log": "json", "gunicorn_settings": {"logger_class": "a.B", "logconfig": "a"}},
+            ["logger_class", "logconfig"],
+        ),
+        ({"gunicorn_access_log": "json", "gunicorn_settings": {"accesslog": None}}, ["accesslog"]),
+    ],
+)
+def test_settings_that_decide_on_the_logs_too(
+    values: dict[str, Any], given: dict[str, Any], reasons: list[str]
+) -> None:
+    values.update(gunicorn_name="shop", **given)
+    found = problems(values)
+    assert len(found) == bool(reasons)
+    for message in found:
+        assert message.startswith(("gunicorn_settings: got ", "gunicorn_service_options: got "))
+        assert [name for name in given.get("gunicorn_settings", reasons) if f" {name}: " in message] == reasons
+        assert "or set gunicorn_logs: journal" in message or "or set gunicorn_access_log: text" in message
 
 
 def test_all_problems_at_once(values: dict[str, Any]) -> None:

@@ -252,8 +252,11 @@ def unloadable(cfg: Any, origins: Origins) -> list[str]:
     return found
 
 
-def bad_files(cfg: Any, origins: Origins) -> list[str]:
-    """Look for the files that settings name: some are read, the logs are written."""
+def bad_files(cfg: Any, names: dict[str, Any], origins: Origins) -> list[str]:
+    """Look for the files that settings name: some are read, the logs are written.
+
+    The check itself logs to the journal, because its environment says so; what counts is the file.
+    """
     found = []
     for name in ("logconfig", "logconfig_json"):
         path = getattr(cfg, name)
@@ -264,7 +267,7 @@ def bad_files(cfg: Any, origins: Origins) -> list[str]:
             except OSError as problem:
                 found.append(f"{origins.variable(name)}: {name}: {problem}")
     for name in ("accesslog", "errorlog"):
-        path = getattr(cfg, name)
+        path = names.get(name, getattr(cfg, name))
         place = path if path and os.path.exists(path) else os.path.dirname(path or "") or "."
         if path not in (None, "-") and not os.access(place, os.W_OK):
             variable = origins.variable(name)
@@ -370,7 +373,7 @@ def problems(cfg: Any, names: dict[str, Any], log_levels: dict[str, Any], origin
             f"{origins.variable('loglevel')}: loglevel: got {cfg.loglevel!r}: it is none of {', '.join(log_levels)}. "
             f"{example_of(origins.variable('loglevel'), 'loglevel', 'info')}"
         )
-    return found + bad_files(cfg, origins) + bad_tls(cfg, names, origins)
+    return found + bad_files(cfg, names, origins) + bad_tls(cfg, names, origins)
 
 
 def run(path: str) -> dict[str, Any]:
