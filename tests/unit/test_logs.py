@@ -242,6 +242,6 @@ def test_the_check_logs_to_the_journal_alone(start: Start) -> None:
         "--access-logfile", "-", "--error-logfile", "-", gunicorn_logs="files", gunicorn_wsgi_app="wsgi:none"
     )
     assert server.process.wait(timeout=20) != 0
-    assert server.text("journal").count("[INFO] Starting gunicorn") == 1
+    assert server.text("journal").count("[INFO] Listening at: ") == 1
     assert "Failed to find attribute 'none' in 'wsgi'" in server.text("journal")
     assert (server.text("error.log"), server.text("access.log")) == ("", "")
