@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import UNIT_DIRECTORY, USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import LOG_ROTATION, UNIT_DIRECTORY, USER_COMMENT
 
 WRITTEN = ("/var/lib/gunicorn", "/var/log/gunicorn")
 """Where applications have directories of their own to write."""
@@ -78,6 +78,9 @@ def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: lis
     root = f"/opt/{name}"
     if observed["root"] and root not in observed["foreign"]:
         yield root
+    rotation = LOG_ROTATION.format(name=name)
+    if rotation in observed["files"]:
+        yield rotation
     for place in WRITTEN:
         if desired["remove_data"] and shared.get(place) == [name]:
             yield place

@@ -83,6 +83,13 @@ def test_what_the_application_wrote_goes_if_asked(desired: Data, observed: Data)
     assert plan["obsolete_paths"] == ["/opt/shop", "/var/lib/gunicorn", "/var/log/gunicorn", "/run/gunicorn"]
 
 
+def test_the_rotation_of_logs_goes_along(desired: Data, observed: Data) -> None:
+    observed["files"]["/etc/logrotate.d/pyweb.deploy-shop"] = {}
+    plan = make_removal(desired, observed)
+    assert plan["obsolete_paths"] == ["/opt/shop", "/etc/logrotate.d/pyweb.deploy-shop", "/run/gunicorn"]
+    assert "/etc/logrotate.d/pyweb.deploy-shop" not in plan["units"]
+
+
 def test_what_others_share_stays(desired: Data, observed: Data) -> None:
     desired.update(remove_data=True, remove_packages=True)
     observed["applications"] = ["blog"]
