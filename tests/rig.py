@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,27 @@ def files_with(needles: Iterable[str], *directories: Path) -> str:
     """Files of the controller that hold one of the texts."""
     command = ["grep", "-rlsaF", "--file=-", *map(str, directories)]
     return subprocess.run(command, check=False, capture_output=True, text=True, input="\n".join(needles)).stdout
+
+
+def publish(directory: Path) -> None:
+    """Make a Git repository with the tracked and the new files of the checkout, as a push would publish them."""
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, directory / name
+        if not source.exists() and not source.is_symlink():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    subprocess.run([*git, "init", "-q"], cwd=directory, check=True)
+    subprocess.run([*git, "add", "-A"], cwd=directory, check=True)
+    subprocess.run([*git, "commit", "-qm", "Publish"], cwd=directory, check=True)
 
 
 @dataclass(frozen=True)

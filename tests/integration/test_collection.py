@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.tests.rig import publish
 
-from .conftest import ROOT, Controller, Server
+from .conftest import Controller, Server
 
 Variables = dict[str, Any]
 
@@ -47,23 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a Git repository with the tracked and the new files of the checkout, as a push would publish them."""
     directory = tmp_path_factory.mktemp("repository") / "deploy"
-    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, directory / name
-        if not source.exists() and not source.is_symlink():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
-    subprocess.run([*git, "init", "-q"], cwd=directory, check=True)
-    subprocess.run([*git, "add", "-A"], cwd=directory, check=True)
-    subprocess.run([*git, "commit", "-qm", "Publish"], cwd=directory, check=True)
+    publish(directory)
     return directory
 
 
