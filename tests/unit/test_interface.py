@@ -79,6 +79,14 @@ def test_each_description_begins_with_the_type(defaults: Data, main_spec: Data) 
         assert option["description"][0].startswith(KINDS[type(defaults[name])]), name
 
 
+def test_each_description_has_an_example(main_spec: Data) -> None:
+    """Of what is no number, neither true nor false, and no word out of a list that the description has."""
+    for name, option in main_spec["options"].items():
+        plain = option["description"][0].startswith(("Whether ", "A whole number"))
+        shown = plain or name in ("gunicorn_state", "gunicorn_installer")
+        assert shown or any(text.startswith("Example: ") for text in option["description"]), name
+
+
 def test_each_default_has_a_comment(role: Path, defaults: Data) -> None:
     text = (role / "defaults/main.yml").read_text()
     for name in defaults:
