@@ -69,7 +69,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         restore = observed["previous"] if restore == "previous" else restore
         problems = list(_restore_problems(desired, observed, restore))
         if problems:
-            return {"problems": problems, "summary": [], "work": False}
+            return {"problems": problems, "name": desired["name"], "summary": [], "work": False}
         desired = _as_recorded(desired, observed, restore)
     identity = restore or generation_id(desired)
     live = _live_slot(observed)
@@ -102,6 +102,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     plan = {
         "problems": [*desired["source_problems"], *host_problems(desired, observed)],
+        "name": desired["name"],
+        "restore": bool(restore),
         "id": identity,
         "record": _record(desired, identity),
         "health": {key: value for key, value in desired["health"].items() if key != "watch"},

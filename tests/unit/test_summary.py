@@ -1,0 +1,162 @@
+"""Each word of the table at the end of a run is true."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible import constants
+from ansible_collections.pyweb.deploy.plugins.callback import gunicorn_summary
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.summary import Summary
+
+PLAN: dict[str, Any] = {
+    "problems": [],
+    "name": "shop",
+    "restore": False,
+    "serving": "aaa",
+    "id": "bbb",
+    "slot": "green",
+    "switch": True,
+    "work": True,
+}
+SAME = {**PLAN, "id": "aaa"}
+
+
+def planned(plan: dict[str, Any], *, check: bool = False) -> Summary:
+    summary = Summary()
+    summary.seen("web1", 10)
+    summary.planned("web1", 11, plan, check)
+    return summary
+
+
+def result(summary: Summary) -> str:
+    return summary.lines()[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "word", "foretold"),
+    [
+        ({}, "deployed", "would deploy"),
+        ({"restore": True}, "gone back", "would go back"),
+        ({"id": "aaa"}, "started again", "would start again"),
+        ({"id": "aaa", "switch": False}, "adjusted", "would adjust"),
+    ],
+)
+def test_work(change: dict[str, Any], word: str, foretold: str) -> None:
+    for check, wanted in ((False, word), (True, foretold)):
+        summary = planned({**PLAN, **change}, check=check)
+        assert result(summary) == "not finished"
+        summary.released("web1", 27)
+        assert result(summary) == wanted
+
+
+def test_a_row() -> None:
+    summary = planned(PLAN)
+    summary.released("web1", 27.4)
+    summary.seen("web1", 90)
+    assert [line for line, _result in summary.lines()] == [
+        "host  application  from  to   seconds  result",
+        "web1  shop         aaa   bbb  17       deployed",
+    ]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_nothing_to_do(check: bool) -> None:
+    summary = planned({**SAME, "switch": False, "work": False}, check=check)
+    summary.seen("web1", 13)
+    assert result(summary) == "unchanged"
+
+
+def test_a_failure_before_the_switch() -> None:
+    summary = planned(PLAN)
+    summary.failed("web1", 20)
+    summary.released("web1", 21)
+    summary.failed("web1", 22)
+    assert result(summary) == "failed, aaa serves on"
+
+
+def test_a_failure_after_the_switch() -> None:
+    summary = planned(PLAN)
+    summary.switched("web1", 19, "shop-green.service")
+    summary.failed("web1", 20)
+    assert result(summary) == "failed, bbb serves on"
+
+
+def test_the_old_slot_that_has_its_name_back() -> None:
+    summary = planned(PLAN)
+    summary.switched("web1", 19, "shop-green.service")
+    summary.switched("web1", 20, "shop-blue.service")
+    summary.failed("web1", 21)
+    assert result(summary) == "failed, aaa serves on"
+
+
+def test_a_first_deploy_that_fails() -> None:
+    summary = planned({**PLAN, "serving": ""})
+    summary.failed("web1", 20)
+    assert result(summary) == "failed, nothing serves"
+
+
+@pytest.mark.parametrize("problems", [[], ["gunicorn_bind: got"]])
+def test_a_failure_that_changed_nothing(problems: list[str]) -> None:
+    summary = Summary()
+    summary.seen("web1", 10)
+    if problems:
+        summary.planned("web1", 11, {"problems": problems, "name": "shop", "work": False}, check=False)
+    summary.failed("web1", 12)
+    assert result(summary) == "failed, nothing was changed"
+
+
+def test_a_failure_that_the_role_gets_over() -> None:
+    summary = planned(PLAN)
+    summary.failed("web1", 12)
+    summary.released("web1", 20)
+    assert result(summary) == "deployed"
+
+
+def test_hosts_that_the_run_did_not_get_to() -> None:
+    summary = Summary()
+    summary.expect(["web1", "web2", "web3"])
+    summary.seen("web1", 1)
+    summary.unreachable("web2", 2)
+    summary.seen("web3", 1)
+    summary.begin_play()
+    summary.seen("web3", 5)
+    summary.planned("web3", 6, PLAN, check=False)
+    summary.released("web3", 9)
+    assert [line.split() for line, _result in summary.lines()[1:]] == [
+        ["web1", "-", "-", "-", "-", "not", "reached"],
+        ["web2", "-", "-", "-", "-", "unreachable"],
+        ["web3", "shop", "aaa", "bbb", "4", "deployed"],
+    ]
+
+
+def test_a_host_that_dies_on_the_way() -> None:
+    summary = planned(PLAN)
+    summary.unreachable("web1", 20)
+    assert result(summary) == "unreachable"
+
+
+def test_two_applications() -> None:
+    summary = planned(PLAN)
+    summary.released("web1", 20)
+    summary.planned("web1", 21, {**SAME, "name": "blog", "work": False}, check=False)
+    summary.failed("web1", 24)
+    assert [[*line.split()[:2], result] for line, result in summary.lines()[1:]] == [
+        ["web1", "shop", "deployed"],
+        ["web1", "blog", "unchanged"],
+        ["web1", "-", "failed, nothing was changed"],
+    ]
+
+
+def test_plays_without_the_role_print_nothing() -> None:
+    assert Summary().lines() == []
+    other = SimpleNamespace(get_name=lambda: "somebody.else.gunicorn")
+    assert not gunicorn_summary.is_ours(SimpleNamespace(_role=other))
+    assert not gunicorn_summary.is_ours(SimpleNamespace(_role=None))
+
+
+def test_colors() -> None:
+    assert gunicorn_summary.color_of("failed, aaa serves on") == constants.COLOR_ERROR
+    assert gunicorn_summary.color_of("unreachable") == constants.COLOR_UNREACHABLE
+    assert gunicorn_summary.color_of("deployed") == constants.COLOR_CHANGED
