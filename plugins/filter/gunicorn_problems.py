@@ -36,6 +36,10 @@ options:
     description: How the names of the wheels of uv begin that the role installs.
     type: str
     default: ''
+  task_files:
+    description: Absolute paths that those variables mean which name a file of tasks, by variable.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -64,10 +68,11 @@ def gunicorn_problems(
     wheelhouse: str = "",
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
     uv: str = "",
+    task_files: Mapping[str, str] | None = None,
 ) -> list[str]:
     """List what is wrong with the variables; see `problems`."""
     try:
-        return problems(values, names, wheelhouse, earlier, uv)
+        return problems(values, names, wheelhouse, earlier, uv, task_files)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_problems: the variable {missing} is missing from its input") from missing
 

@@ -66,7 +66,13 @@ OWNED_DIRECTIVES = {
 
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
-RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases")
+TASK_FILES = ("gunicorn_drain_tasks", "gunicorn_enroll_tasks")
+"""Variables that name files of tasks on the controller."""
+
+ROLLING = ("gunicorn_serial", "gunicorn_max_fail_percentage", *TASK_FILES)
+"""What says how a run goes from host to host."""
+
+RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases", *ROLLING)
 """What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
 
 REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages")
@@ -234,6 +240,20 @@ def _networks(value: Any) -> Iterator[str]:
 def _keep(value: Any) -> Iterator[str]:
     if not re.fullmatch(r"[1-9][0-9]{0,2}", str(value)):
         yield "it is not a whole number from 1 to 999"
+
+
+def _serial(value: Any) -> Iterator[str]:
+    batches = value if isinstance(value, list) else [value]
+    if not batches:
+        yield "it is an empty list"
+    for size in batches:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}|([1-9]|[1-9][0-9]|100)%", str(size)):
+            yield f"{size!r} is neither a number of hosts nor a percentage of them"
+
+
+def _percentage(value: Any) -> Iterator[str]:
+    if not re.fullmatch(r"[0-9]|[1-9][0-9]|100", str(value)):
+        yield "it is not a whole number from 0 to 100"
 
 
 def _seconds(value: Any) -> Iterator[str]:
@@ -530,6 +550,24 @@ VARIABLES: dict[str, Variable] = {
         _release,
     ),
     "gunicorn_keep_releases": Variable("a whole number from 1 to 999", "gunicorn_keep_releases: 3", _keep),
+    "gunicorn_serial": Variable(
+        "a number of hosts from 1 to 99999, a percentage of them from 1% to 100%, or a list of such batches",
+        'gunicorn_serial: [1, "25%"]',
+        _serial,
+    ),
+    "gunicorn_max_fail_percentage": Variable(
+        "a whole number of per cent from 0 to 100", "gunicorn_max_fail_percentage: 20", _percentage
+    ),
+    "gunicorn_drain_tasks": Variable(
+        "the path of a file with tasks on the controller, or an empty string",
+        'gunicorn_drain_tasks: "{{ inventory_dir }}/drain.yml"',
+        _text,
+    ),
+    "gunicorn_enroll_tasks": Variable(
+        "the path of a file with tasks on the controller, or an empty string",
+        'gunicorn_enroll_tasks: "{{ inventory_dir }}/enroll.yml"',
+        _text,
+    ),
     "gunicorn_user": Variable(
         "the name of a user that exists, not root, or an empty string for one of the application's own",
         "gunicorn_user: www-data",
@@ -565,6 +603,7 @@ def problems(
     wheelhouse: str = "",
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
     uv: str = "",
+    task_files: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Check the role's variables; no problem, no message.
 
@@ -572,6 +611,7 @@ def problems(
     `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
     that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
     ``gunicorn_wsgi_app`` and ``gunicorn_bind``. `uv` is how the names of the wheels of uv begin, name and version.
+    `task_files` maps those in `TASK_FILES` that are set to the absolute paths that they mean.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -579,6 +619,11 @@ def problems(
     checked = REMOVAL_VARIABLES if removal else RETURN_VARIABLES if return_ else VARIABLES
     found: list[Problem] = [(name, reason) for name in checked for reason in VARIABLES[name].check(values[name])]
     wrong = {name for name, _reason in found}
+    found += [
+        (name, f"{path} is not a file")
+        for name, path in (task_files or {}).items()
+        if name not in wrong and not os.path.isfile(path)
+    ]
     if removal and return_:
         found.append(("gunicorn_release", "there is nothing to go back to where gunicorn_state is absent; unset one"))
     if not removal and not return_:
@@ -596,6 +641,12 @@ def problems(
             problem for needed, check in together.items() if not wrong.intersection(needed) for problem in check()
         ]
     return [*_messages(values, found), *_misspelt(values, names, settings_count=checked is VARIABLES)]
+
+
+def checked_alone(value: Any, name: str) -> str:
+    """Check one variable by itself; the message about it, or nothing."""
+    reasons = list(VARIABLES[name].check(value))
+    return _about({name: value}, name, reasons) if reasons else ""
 
 
 def _messages(values: Mapping[str, Any], found: Iterable[Problem]) -> list[str]:

@@ -49,6 +49,12 @@ def test_python_literal() -> None:
     assert apply("python_literal", {"a": ["it's", None, True]}) == """{'a': ["it's", None, True]}"""
 
 
+def test_gunicorn_checked() -> None:
+    assert apply("gunicorn_checked", "25%", "gunicorn_serial") == "25%"
+    with pytest.raises(AnsibleFilterError, match=r"gunicorn_serial: got 'x'.*It accepts"):
+        apply("gunicorn_checked", "x", "gunicorn_serial")
+
+
 def test_environment_file() -> None:
     assert apply("environment_file", {"B": 'say "hi"', "A": True}) == 'A="true"\nB="say \\"hi\\""\n'
     assert apply("environment_file", {}) == ""

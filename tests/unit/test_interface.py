@@ -120,7 +120,7 @@ def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None
     text = (role / "vars/main.yml").read_text()
     returned = text[text.index("__gunicorn_return:") : text.index("__gunicorn_deploy:")]
     used = set(re.findall(r"gunicorn_[a-z_]+", returned)) & set(VARIABLES)
-    assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state"}
+    assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
 
 
 def test_what_counts_for_removal_is_what_it_is_asked_with(role: Path) -> None:
@@ -209,7 +209,8 @@ def test_the_story_is_short(role: Path) -> None:
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
 def test_no_task_file_is_orphaned(path: Path) -> None:
     others = "".join(other.read_text() for other in TASK_FILES if other != path)
-    assert path.name == "main.yml" or f"_tasks: {path.name}" in others
+    playbooks = "".join(playbook.read_text() for playbook in (ROLE.parents[1] / "playbooks").glob("*.yml"))
+    assert path.name == "main.yml" or f"_tasks: {path.name}" in others or f"tasks_from: {path.stem}\n" in playbooks
 
 
 # Versions

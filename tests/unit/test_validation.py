@@ -9,7 +9,12 @@ import pytest
 import yaml
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings, validation
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems, source_problems
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import (
+    VARIABLES,
+    checked_alone,
+    problems,
+    source_problems,
+)
 
 HIDDEN = "s3cret-value"
 SHA256 = "sha256:" + "0" * 64
@@ -364,6 +369,25 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         (True, "whole number"),
         (None, "whole number"),
     ],
+    "gunicorn_serial": [
+        ([], "empty list"),
+        (None, "None is neither a number of hosts"),
+        (0, "0 is neither a number of hosts"),
+        ("all", "'all' is neither"),
+        ("0%", "'0%' is neither"),
+        ("101%", "'101%' is neither"),
+        ([1, "1,5%"], "'1,5%' is neither"),
+        ([1, [2]], "[2] is neither"),
+    ],
+    "gunicorn_max_fail_percentage": [
+        (None, "from 0 to 100"),
+        (101, "from 0 to 100"),
+        (-1, "from 0 to 100"),
+        ("20%", "from 0 to 100"),
+        (2.5, "from 0 to 100"),
+    ],
+    "gunicorn_drain_tasks": [(None, "not a string"), (["drain.yml"], "not a string")],
+    "gunicorn_enroll_tasks": [(None, "not a string"), (False, "not a string")],
     "gunicorn_user": [
         (None, "not a user name"),
         (1000, "not a user name"),
@@ -452,6 +476,10 @@ def test_bad_values(values: dict[str, Any], name: str, bad: Any, reason: str) ->
 GOOD: list[tuple[str, Any]] = [
     ("gunicorn_name", "a" * 25),
     ("gunicorn_name", "shop_2-web"),
+    ("gunicorn_serial", 3),
+    ("gunicorn_serial", "100%"),
+    ("gunicorn_serial", ["1", 5, "25%"]),
+    ("gunicorn_max_fail_percentage", "20"),
     ("gunicorn_source", {"directory": "../shop", "exclude": ["tests", "*.md"]}),
     ("gunicorn_source", {"directory": "/srv/shop", "exclude": []}),
     ("gunicorn_source", {"git": "https://git.example/shop.git"}),
@@ -532,6 +560,21 @@ GOOD: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "good"), GOOD)
 def test_good_values(values: dict[str, Any], name: str, good: Any) -> None:
     assert problems({**values, name: good}) == []
+
+
+@pytest.mark.parametrize("release", ["", "previous"])
+def test_task_files_are_there_before_a_host_changes(values: dict[str, Any], tmp_path: Path, release: str) -> None:
+    values |= {"gunicorn_drain_tasks": "drain.yml", "gunicorn_release": release}
+    path = tmp_path / "drain.yml"
+    found = problems(values, task_files={"gunicorn_drain_tasks": str(path)})
+    assert f"{path} is not a file" in only(found, "gunicorn_drain_tasks", "drain.yml")
+    path.touch()
+    assert problems(values, task_files={"gunicorn_drain_tasks": str(path)}) == []
+
+
+def test_one_variable_alone() -> None:
+    assert checked_alone([1, "25%"], "gunicorn_serial") == ""
+    assert only([checked_alone("x", "gunicorn_serial")], "gunicorn_serial", "x")
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -668,14 +711,15 @@ WRONG: dict[type, tuple[Any, ...]] = {
 }
 """By the type of its default, what no variable accepts."""
 
-ALSO = {("gunicorn_requirements", str(["text"]))}
-"""What a variable accepts besides: a list of files."""
+ALSO = {("gunicorn_requirements", str(["text"])), ("gunicorn_serial", "7")}
+"""What a variable accepts besides: a list of files, one size for all batches."""
 
 MAY_BE_EMPTY = {
     *("gunicorn_requirements", "gunicorn_packages", "gunicorn_index_url", "gunicorn_extra_index_urls"),
     *("gunicorn_wheelhouse", "gunicorn_system_packages", "gunicorn_settings", "gunicorn_conf_extra"),
     *("gunicorn_environment", "gunicorn_health", "gunicorn_before_activate", "gunicorn_release", "gunicorn_user"),
     *("gunicorn_firewall_sources", "gunicorn_firewall_interface", "gunicorn_service_options", "gunicorn_secrets"),
+    *("gunicorn_drain_tasks", "gunicorn_enroll_tasks"),
 }
 
 
@@ -696,7 +740,10 @@ def test_what_may_be_empty(values: dict[str, Any]) -> None:
     assert problems({**values, **empty}) == []
 
 
-COUNT_FOR_GOING_BACK = {"gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases"}
+COUNT_FOR_GOING_BACK = {
+    *("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases"),
+    *("gunicorn_serial", "gunicorn_max_fail_percentage", "gunicorn_drain_tasks", "gunicorn_enroll_tasks"),
+}
 
 
 @pytest.mark.parametrize("release", ["previous", "3fa92c1b0d4e"])
