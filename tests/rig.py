@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,16 +147,17 @@ class Controller:
 
     def play(
         self,
-        server: Server,
+        server: Server | Sequence[Server],
         variables: dict[str, Any],
         *arguments: str,
         playbook: str = str(ROOT / "playbooks" / "site.yml"),
         environment: dict[str, str] | None = None,
     ) -> Play:
-        """Run a playbook against one server with these variables."""
+        """Run a playbook against one server, or several in this order, with these variables."""
         inventory = self.directory / f"inventory-{next(self.numbers)}.json"
         common = f"-F '{self.ssh_config}'"
-        hosts = {server.name: {"ansible_ssh_common_args": common}}
+        servers = [server] if isinstance(server, Server) else server
+        hosts = {each.name: {"ansible_ssh_common_args": common} for each in servers}
         inventory.write_text(json.dumps({"gunicorn": {"hosts": hosts, "vars": variables}}))
         command = ["ansible-playbook", "-i", str(inventory), playbook, *arguments]
         started = time.monotonic()
