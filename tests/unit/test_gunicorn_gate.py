@@ -17,11 +17,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.pyweb.deploy.plugins.module_utils.probe import BODY_LIMIT, Connection, ask
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_gate
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_gate import (
-    Connection,
     Question,
-    ask,
     diagnose,
     last_traceback,
     shown,
@@ -221,9 +220,7 @@ def test_the_body(serve: Serve) -> None:
     assert ask(address, {**HEALTH, "expect": "it's ok"}, 5) == (200, "the answer to GET / doesn't hold \"it's ok\"")
 
 
-@pytest.mark.parametrize(
-    ("padding", "found"), [(gunicorn_gate.BODY_LIMIT - 2, True), (gunicorn_gate.BODY_LIMIT, False)]
-)
+@pytest.mark.parametrize(("padding", "found"), [(BODY_LIMIT - 2, True), (BODY_LIMIT, False)])
 def test_the_beginning_of_the_body_counts(serve: Serve, padding: int, found: bool) -> None:
     status, problem = ask(serve(http(200, "x" * padding + "ok")), {**HEALTH, "expect": "ok"}, 5)
     assert (status, problem == "") == (200, found)
