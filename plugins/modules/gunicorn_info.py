@@ -66,6 +66,12 @@ options:
         description: File inside the directory whose content alone tells whether the code changed.
         type: str
         default: ''
+  glance:
+    description:
+      - Whether to look at what runs of each application that the role put on the host, and to ask it its health check
+        once.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -224,6 +230,28 @@ gunicorn:
       description: Other applications of the role whose public socket is enabled, each with its addresses.
       type: dict
       sample: {blog: ["127.0.0.1:8001"]}
+    glance:
+      description:
+        - Each application of the role on the host, where O(glance) asks for them; what is not known is V(none).
+        - C(state), C(sub_state) and C(result) are systemd's, of the slot that serves or served last. C(socket) is the
+          state of the public socket. C(milliseconds) is how long the answer to the health check took.
+        - C(memory) are the bytes that systemd counts for the service; where it doesn't, those of its
+          processes.
+      type: dict
+      sample:
+        shop:
+          generation: 3fa92c1b0d4e
+          state: active
+          sub_state: running
+          result: success
+          socket: active
+          since: "2026-11-22T08:30:07Z"
+          up: 86400
+          gunicorn: 27.0.1
+          python: 3.11.2
+          workers: 3
+          memory: 93323264
+          health: {status: 200, problem: "", milliseconds: 3.1}
     last_run:
       description: Token of the run that changed the application last since the host started; empty for none.
       type: str
@@ -283,6 +311,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
 SLOTS = ("blue", "green")
+ROOTS = "/opt"
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
@@ -298,6 +327,7 @@ ROOT = (0, 0)
 HOST_KEY = "/var/lib/systemd/credential.secret"
 SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
+PROPERTIES_AT_A_GLANCE = PROPERTIES + ",Result,ActiveEnterTimestampMonotonic,MemoryCurrent"
 SSH_SOCKET = "ssh.socket"
 OTHER_FIREWALLS = tuple(
     name + ".service" for name in ("firewalld", "nftables", "netfilter-persistent", "shorewall", "ferm")
@@ -425,10 +455,10 @@ def merge_rules(rules: list[dict[str, Any]], rules6: list[dict[str, Any]]) -> li
 class Host:
     """The host, as far as one application is concerned."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, name: str = "") -> None:
         self.module = module
-        self.name = module.params["name"]
-        self.root = "/opt/" + self.name
+        self.name = name or module.params["name"]
+        self.root = os.path.join(ROOTS, self.name)
         self.units = [self.name + ".socket"] + [
             f"{self.name}-{unit}.{kind}" for unit in (*SLOTS, "check") for kind in ("service", "socket")
         ]
@@ -482,6 +512,7 @@ class Host:
             "listening": listening,
             "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
             "neighbours": self.neighbours(),
+            "glance": self.glances() if self.module.params["glance"] else {},
             "last_run": self.last_run(),
             "ssh_ports": self.ssh_ports(listening, others[SSH_SOCKET]),
             "ssh_connection": self.ssh_connection(),
@@ -589,11 +620,11 @@ class Host:
         """The public socket, the slots and the check."""
         return [self.name + ".socket", *(f"{self.name}-{slot}.service" for slot in (*SLOTS, "check"))]
 
-    def unit_states(self, *others: str) -> dict[str, dict[str, Any]]:
+    def unit_states(self, *others: str, properties: str = PROPERTIES) -> dict[str, dict[str, Any]]:
         """State of the application's units and of others. ``Listen`` holds the addresses of a socket."""
         # An application may bear the name of one of the others, where the host doesn't have that.
         units = list(dict.fromkeys([*self.own_units(), *others]))
-        blocks = self.run("systemctl", "show", "--property", PROPERTIES, *units).split("\n\n")
+        blocks = self.run("systemctl", "show", "--property", properties, *units).split("\n\n")
         # Without systemd there are no blocks.
         unknown = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
         states: dict[str, dict[str, Any]] = {unit: dict(unknown) for unit in units}
@@ -780,6 +811,43 @@ class Host:
                 found[inode]["systemd"] = by_systemd
         return found
 
+    def glances(self) -> dict[str, Any]:
+        """What somebody wants to know who asks whether all is well, of each application of the role."""
+        marks = sorted(glob.glob(os.path.join(ROOTS, "*", "." + MARK)))
+        names = [os.path.basename(os.path.dirname(mark)) for mark in marks]
+        return {name: Host(self.module, name).glance() for name in names}
+
+    def glance(self) -> dict[str, Any]:
+        from ansible_collections.pyweb.deploy.plugins.module_utils import glance  # a deploy goes without HTTP and TLS
+
+        units = self.unit_states(properties=PROPERTIES_AT_A_GLANCE)
+        slots = {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS}
+        running = [slot for slot in SLOTS if slots[slot]["active"]]
+        live = self.live()
+        slot = live if live in running or not running else running[0]
+        unit = units[f"{self.name}-{slot or SLOTS[0]}.service"]
+        generation = slots[slot]["generation"] if slot else ""
+        record = self.generations()[0].get(generation, {})
+        found = {
+            "generation": generation,
+            "state": unit["ActiveState"],
+            "sub_state": unit["SubState"],
+            "result": unit.get("Result", ""),
+            "socket": units[self.name + ".socket"]["ActiveState"],
+            "gunicorn": record.get("gunicorn"),
+            "python": record.get("python"),
+            **dict.fromkeys(("since", "up", "workers", "memory", "health")),
+        }
+        # One that isn't active must not be asked: the request would start it.
+        if slot in running:
+            found.update(glance.running_since(unit["ActiveEnterTimestampMonotonic"]))
+            found.update(glance.processes(unit["MainPID"]))
+            if unit["MemoryCurrent"].isdigit():
+                found["memory"] = int(unit["MemoryCurrent"])
+            if "health" in record:
+                found["health"] = glance.health(f"/run/gunicorn/{self.name}-{slot}.sock", record["health"])
+        return found
+
     def last_run(self) -> str:
         try:
             run: str = json.loads(read(os.path.join(LOCK_DIRECTORY, self.name + ".lock")))["run"]
@@ -816,6 +884,7 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "needed": {"type": "list", "elements": "str", "default": []},
             "service_options": {"type": "dict", "default": {}},
+            "glance": {"type": "bool", "default": False},
             "source": {
                 "type": "dict",
                 "options": {

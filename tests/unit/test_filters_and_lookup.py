@@ -96,6 +96,7 @@ def test_what_uv_said() -> None:
         ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'state' is missing"),
         ("gunicorn_plan", ({"state": "present"}, {}), "gunicorn_plan: the key 'restore' is missing"),
         ("gunicorn_plan", ({"state": "absent"}, {}), "gunicorn_plan: the key 'name' is missing"),
+        ("gunicorn_status", ({"web1": {"name": "x"}}, ""), "gunicorn_status: the key 'described' is missing"),
     ],
 )
 def test_errors_name_the_filter(name: str, arguments: tuple[Any, ...], message: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.pyweb.deploy.plugins.module_utils import glance
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info, gunicorn_lock
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
@@ -51,6 +52,7 @@ class Module:
             "packages": [],
             "needed": [],
             "service_options": {},
+            "glance": False,
             "source": None,
         }
         self.params = {**defaults, **params}
@@ -73,14 +75,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]
     """Make a host whose files lie below tmp_path: opt/shop and units."""
     (tmp_path / "units").mkdir()
     (tmp_path / "opt").mkdir()
+    monkeypatch.setattr(gunicorn_info, "ROOTS", str(tmp_path / "opt"))
     monkeypatch.setattr(gunicorn_info, "UNIT_DIRECTORY", str(tmp_path / "units"))
     monkeypatch.setattr(gunicorn_info, "LOG_ROTATION", str(tmp_path / "logrotate-"))
     monkeypatch.setattr(gunicorn_info, "OTHER_UNIT_DIRECTORIES", (str(tmp_path / "package-units"),))
 
     def make(commands: Commands | None = None, **params: Any) -> Host:
-        found = Host(Module(commands or {}, **params))
-        found.root = str(tmp_path / "opt/shop")
-        return found
+        return Host(Module(commands or {}, **params))
 
     return make
 
@@ -597,6 +598,80 @@ def test_what_there_is_to_remove(host: Callable[..., Host], tmp_path: Path, monk
     found = host().observe()
     assert (found["root"], found["applications"], found["brought"]) == (True, ["blog"], ["procps", "ufw"])
     assert found["shared"] == {shared[0]: ["shop-blue"]}
+
+
+# A glance at what runs
+
+GLANCED = """\
+ActiveState=active
+SubState=running
+
+ActiveState=inactive
+SubState=dead
+MainPID=0
+
+ActiveState=active
+SubState=running
+Result=success
+MainPID={pid}
+ActiveEnterTimestampMonotonic=1000000
+MemoryCurrent={memory}
+
+ActiveState=inactive
+SubState=dead
+MainPID=0
+"""
+
+
+@linux
+def test_a_glance(
+    host: Callable[..., Host], tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"path": "/", "timeout": 30}
+    record = {"gunicorn": "27.0.1", "python": "3.11.2", "health": wanted}
+    write(tmp_path / "opt/shop/generations/0a1b2c/generation.json", json.dumps(record))
+    (tmp_path / "opt/shop/.pyweb.deploy").mkdir()
+    write(tmp_path / "opt/other/file")
+    (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
+    asked: list[Any] = []
+    monkeypatch.setattr(glance, "health", lambda *arguments: asked.append(arguments))
+    shown = {"systemctl": lambda *_arguments: GLANCED.format(pid=process.pid, memory=4096)}
+    assert list(host(shown).glances()) == ["shop"]
+    found = host(shown, name="shop").glance()
+    assert asked[-1] == ("/run/gunicorn/shop-green.sock", wanted), "the slot that runs, whoever bears the name"
+    seen = (found["generation"], found["state"], found["socket"], found["gunicorn"], found["python"], found["memory"])
+    assert seen == ("0a1b2c", "active", "active", "27.0.1", "3.11.2", 4096)
+    assert found["up"] > 0
+    assert found["since"].endswith("Z")
+    uncounted = {"systemctl": lambda *_arguments: GLANCED.format(pid=process.pid, memory="[not set]")}
+    assert 0 < host(uncounted).glance()["memory"] < 2**30
+    asked.clear()
+    stopped = host({"systemctl": lambda *_arguments: "ActiveState=inactive\nSubState=dead\n"}).glance()
+    assert (stopped["memory"], stopped["health"], asked) == (None, None, []), "a question would start it"
+
+
+@linux
+def test_workers_and_memory(tmp_path: Path) -> None:
+    """A master with two workers, which are copies of itself, and another program."""
+    master = write(
+        tmp_path / "master.py",
+        "import os, subprocess, sys, time\n"
+        "other = subprocess.Popen(['sleep', '60'])\n"
+        "children = [os.fork() for _ in range(1)] if os.getpid() else []\n"
+        "if 0 in children: time.sleep(60)\n"
+        "second = os.fork()\n"
+        "if not second: time.sleep(60)\n"
+        "print('up', flush=True); sys.stdin.read()\n"
+        "other.kill(); [os.kill(child, 9) for child in (*children, second)]\n",
+    )
+    command = [sys.executable, str(master)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        found = glance.processes(str(started.pid))
+        started.communicate(b"")
+    assert found["workers"] == 2
+    assert found["memory"] > 2**20
 
 
 def test_debian_packages(host: Callable[..., Host]) -> None:

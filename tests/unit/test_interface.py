@@ -209,8 +209,16 @@ def test_the_story_is_short(role: Path) -> None:
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
 def test_no_task_file_is_orphaned(path: Path) -> None:
     others = "".join(other.read_text() for other in TASK_FILES if other != path)
-    playbooks = "".join(playbook.read_text() for playbook in (ROLE.parents[1] / "playbooks").glob("*.yml"))
+    playbooks = "".join(playbook.read_text() for playbook in ROLE.parents[1].glob("playbooks/*.yml"))
     assert path.name == "main.yml" or f"_tasks: {path.name}" in others or f"tasks_from: {path.stem}\n" in playbooks
+
+
+def test_a_look_at_the_fleet_looks_as_a_deploy_does(role: Path) -> None:
+    """Else it would call drift what a deploy doesn't, or the other way round."""
+    module = "pyweb.deploy.gunicorn_info"
+    deploy, *_others = (task[module] for task in tasks(load(role / "tasks/observe.yml")) if module in task)
+    glance, *_others = (task[module] for task in tasks(load(role / "tasks/status.yml")) if module in task)
+    assert glance == {**deploy, "glance": True}
 
 
 # Versions
