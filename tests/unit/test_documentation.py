@@ -177,6 +177,8 @@ NOT_OURS = {
     "gunicorn_enviroment": "an example of a misspelt name",
     "gunicorn_workers": "an example of a setting that somebody takes for a variable",
     "gunicorn_": "the prefix itself",
+    "gunicorn_config": "a tag of the role",
+    "gunicorn_reachable": "a group that a run makes",
 }
 """Names in the documentation that the role doesn't have, on purpose."""
 
