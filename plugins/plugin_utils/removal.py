@@ -46,7 +46,9 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     enabled = observed["firewall"]["enabled"]
     plan = {
         "problems": [],
+        "name": name,
         "id": "",
+        "serving": next((slot["generation"] for slot in observed["slots"].values() if slot["active"]), ""),
         **dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False),
         "units": [*units, *alias],
         "stop": [
@@ -117,9 +119,9 @@ def _summary(
 ) -> Iterable[str]:
     """Say in a few lines what goes and what stays."""
     name = desired["name"]
-    serving = [slot["generation"] for slot in observed["slots"].values() if slot["active"]]
     if plan["units"]:
-        yield f"{name}: " + (f"generation {serving[0]} stops serving" if serving else "its units go; nothing serves")
+        serving = plan["serving"]
+        yield f"{name}: " + (f"generation {serving} stops serving" if serving else "its units go; nothing serves")
     yield from (f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"])
     yield from (f"remove {path}" for path in plan["obsolete_paths"])
     if plan["user"]:

@@ -46,10 +46,14 @@ class Row:
         serves = self.plan.get("id" if self.switched else "serving", "")
         if not self.plan or not self.plan["work"]:
             return "failed, nothing was changed"
+        if self.plan["remove"]:
+            return "failed, run again to remove the rest"
         return f"failed, {serves} serves on" if serves else "failed, nothing serves"
 
     def _work(self) -> tuple[str, str]:
         """What was done, and what would be."""
+        if self.plan["remove"]:
+            return "removed", "remove"
         if not self.plan["switch"]:
             return "adjusted", "adjust"
         if self.plan["serving"] == self.plan["id"]:

@@ -172,18 +172,14 @@ ALL_OR_NOBODY = """
         gunicorn_name: rich
         gunicorn_bind: ["0.0.0.0:8011"]
         gunicorn_source: {directory: "{{ code }}"}
+        gunicorn_environment: "{{ gunicorn_environment }}"
+        gunicorn_health: "{{ gunicorn_health }}"
 
 - name: All or nobody
   hosts: gunicorn:both
   gather_facts: false
   become: true
   any_errors_fatal: true
-  vars:
-    gunicorn_name: plain
-    gunicorn_bind: ["0.0.0.0:8012"]
-    gunicorn_source: {directory: "{{ broken }}"}
-    gunicorn_environment: {WORD: all}
-    gunicorn_health: {watch: 0}
   roles:
     - pyweb.deploy.gunicorn
 """
@@ -193,7 +189,14 @@ def test_a_host_that_fails_ends_the_run_for_all(
     controller: Controller, server: Server, code: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "wsgi.py").write_text("import nothing_of_that_name\n")
-    variables = {"code": str(code), "broken": str(tmp_path)}
+    variables = {
+        "code": str(code),
+        "gunicorn_name": "plain",
+        "gunicorn_bind": ["0.0.0.0:8012"],
+        "gunicorn_source": {"directory": str(tmp_path)},
+        "gunicorn_environment": {"WORD": "all"},
+        "gunicorn_health": {"watch": 0},
+    }
     play = controller.play(server, variables, playbook=write(tmp_path, ALL_OR_NOBODY))
     assert not play
     flat = " ".join(play.output.split())
@@ -202,6 +205,4 @@ def test_a_host_that_fails_ends_the_run_for_all(
     assert (told(server, 8011)["word"], told(server, 8012)["word"]) == ("poor", "plain"), "the old ones serve"
     for name in ("rich", "plain"):
         assert server.run(f"systemctl is-active {name}-check.service", check=False) in ("inactive", "failed")
-        assert json.loads(server.run(f"cat /run/pyweb.deploy/{name}.lock")).get("until") is None, (
-            "the lock was given back"
-        )
+        assert json.loads(server.run(f"cat /run/pyweb.deploy/{name}.lock"))["until"] == 0, "the lock was given back"

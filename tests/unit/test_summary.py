@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from ansible import constants
 from ansible_collections.pyweb.deploy.plugins.callback import gunicorn_summary
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.summary import Summary
+from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 
 PLAN: dict[str, Any] = {
     "problems": [],
     "name": "shop",
     "restore": False,
+    "remove": False,
     "serving": "aaa",
     "id": "bbb",
     "slot": "green",
@@ -49,6 +52,20 @@ def test_work(change: dict[str, Any], word: str, foretold: str) -> None:
         assert result(summary) == "not finished"
         summary.released("web1", 27)
         assert result(summary) == wanted
+
+
+def test_a_removal() -> None:
+    desired = {"state": "absent", "name": "shop", "remove_data": True, "remove_packages": False}
+    plan = make_removal(desired, {**NEW_SERVER, "shared": {"/var/lib/gunicorn": ["shop"]}})
+    for check, word in ((False, "removed"), (True, "would remove")):
+        summary = planned(plan, check=check)
+        summary.released("web1", 13)
+        assert result(summary) == word
+    summary = planned(plan)
+    summary.failed("web1", 12)
+    assert result(summary) == "failed, run again to remove the rest"
+    nothing = make_removal(desired, NEW_SERVER)
+    assert result(planned(nothing)) == "unchanged"
 
 
 def test_a_row() -> None:
