@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, firewall
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import CERTIFICATES
 
 SLOTS = ("blue", "green")
@@ -50,6 +50,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``generation_files``: name in the generation's directory to text;
+      ``settings``: those of Gunicorn, and ``environment``: names of the variables, both only to say what differs;
       ``secrets``: names of the secrets, sorted; ``secrets_digest``: what differs when one of them does;
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
       ``public_socket``: text of the public socket's unit;
@@ -134,6 +135,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "socket_change": socket["change"],
         "socket_restart": socket["restart"],
         "socket_conflict": socket["conflict"],
+        "old_slot_first": socket["conflict"] and bool(live),
         "activate": activate or force,
         "firewall": bool(ufw["missing"] or ufw["enable"]) or (force and ufw["ours"]),
         "rules": ufw["wanted"] if force else ufw["missing"],
@@ -153,6 +155,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
     plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
+    plan["unshown"] = difference.unshown(desired, plan)
     return plan
 
 
@@ -181,10 +184,12 @@ RECORDED = (
     "public_socket",
     "log_rotation",
     "secrets",
+    "settings",
+    "environment",
 )
 """Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
 
-ADDED = {"existing": "", "log_rotation": "", "secrets": []}
+ADDED: dict[str, Any] = {"existing": "", "log_rotation": "", "secrets": [], "settings": None, "environment": None}
 """Those of them that older records lack, with what they mean then."""
 
 
@@ -540,12 +545,18 @@ def _listener_at(address: bind.Address, desired: Mapping[str, Any], observed: Ma
     units = [f"{desired['name']}-{slot}.service" for slot in SLOTS]
     socket = observed["units"][f"{desired['name']}.socket"]
     public = socket["Listen"] if socket["ActiveState"] == "active" else []
+    # Its slots hold their addresses on where somebody has stopped the socket.
+    running = [slot["generation"] for slot in observed["slots"].values() if slot["active"]]
+    records = [observed["generations"].get(identity, {}) for identity in running]
+    held = [each["listen_stream"] for record in records for each in record.get("addresses", [])]
     if address.path:
-        taken = address.path in observed["listening_paths"] and address.path not in public
+        taken = address.path in observed["listening_paths"] and address.path not in (*public, *held)
         return "another process already listens on" if taken else ""
     for item in observed["listening"]:
         host = f"[{item['address']}]" if ":" in item["address"] else item["address"]
         ours = item["unit"] in units or f"{host}:{item['port']}" in public
+        # In a container, not even root may see which process has a socket.
+        ours = ours or (not item["process"] and f"{host}:{item['port']}" in held)
         if ours or address.port != item["port"] or not _in_the_way(item["address"], address.host):
             continue
         process = item["process"] or "another process"
@@ -565,24 +576,44 @@ def _in_the_way(held: str, wanted: str) -> bool:
     return held == "::" or bind.overlap(held, wanted)
 
 
+def _changed_files(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Files of the generation that serves, and of its units, that are not as they were made."""
+    live = plan["old_slot"]
+    texts = {
+        **_unit_texts(desired, plan["id"], live),
+        f"{UNIT_DIRECTORY}/{desired['name']}.socket": desired["public_socket"],
+    }
+    lost = _lost_secrets(desired["secrets"], observed, plan["id"])
+    return [
+        *_differing_generation_files(desired, observed, plan["id"]),
+        *(f"/opt/{desired['name']}/generations/{plan['id']}/secrets/{name}" for name in lost),
+        *_differing(texts, observed["files"]),
+    ]
+
+
 def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     """Say in a few lines what will change and why."""
     lines = []
     generations = observed["generations"]
-    old = generations.get(plan["serving"], {})
+    last = plan["serving"] or observed["current"]
+    old = generations.get(last, {})
     if plan["serving"] != plan["id"]:
-        before = f"replaces {plan['serving']}" if plan["serving"] else "nothing serves yet"
+        before = "nothing serves yet"
+        if plan["serving"]:
+            before = f"replaces {plan['serving']}"
+        elif old:
+            before = "nothing serves now" + (f", {last} was the last" if last != plan["id"] else "")
         if desired["restore"]:
             before += f"; it was made {generations[plan['id']]['created']}"
         lines.append(f"{desired['name']}: generation {plan['id']} starts in slot {plan['slot']}; {before}")
-        if old:
-            parts = {"code": "release", "Python packages": "venv"}
-            changed = [word for word, key in parts.items() if old.get(key) != desired[key]]
-            lines.append("what differs: " + (" and ".join(changed) or "the configuration"))
+        if old and last != plan["id"]:
+            words = difference.differences(old, desired, observed["files"], plan["id"])
+            lines.append("what differs: " + " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words))
         if desired["restore"] and desired["existing"]:
             lines.append(f"the code stays as it is in {desired['existing']}: the role doesn't keep it")
     elif plan["switch"]:
-        why = "its files were changed"
+        changed = _changed_files(desired, observed, plan)
+        why = f"its files were changed: {', '.join(changed)}" if changed else "its public socket is not as it was"
         lines.append(f"{desired['name']}: generation {plan['id']} starts again in slot {plan['slot']}: {why}")
     if plan["missing_packages"]:
         lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))

@@ -47,6 +47,7 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     plan = {
         "problems": [],
         "name": name,
+        "unshown": [],
         "id": "",
         "serving": next((slot["generation"] for slot in observed["slots"].values() if slot["active"]), ""),
         **dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False),

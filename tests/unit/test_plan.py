@@ -58,6 +58,8 @@ def desired() -> Data:
         "log_rotation": "",
         "secrets": [],
         "secrets_digest": "",
+        "settings": {"timeout": 30},
+        "environment": ["A"],
         "check_config": "print()\n",
         "rules": [rule()],
         "firewall_enable": False,
@@ -101,6 +103,8 @@ KEPT = {
     "public_socket",
     "log_rotation",
     "secrets",
+    "settings",
+    "environment",
 }
 
 
@@ -176,7 +180,7 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
     assert plan["missing_packages"] == ["python3-venv", "ufw"]
     assert all(plan[part] for part in ("prepare", "create_user", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "blue", "")
-    assert (plan["slot_exists"], plan["slot_busy"]) == (False, False)
+    assert plan["slot_busy"] is False
     assert (plan["other_slot"], plan["other_slot_exists"]) == ("green", False)
     units = ["blue.service", "blue.socket", "check.service", "check.socket", "green.socket"]
     assert sorted(plan["units"]) == [f"shop-{unit}" for unit in units]
@@ -237,13 +241,31 @@ def test_new_code_and_packages(desired: Data, observed: Data) -> None:
     assert make_plan(desired, observed)["summary"][1] == "what differs: code and Python packages"
 
 
-@pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment", "before_activate"])
-def test_new_settings(desired: Data, observed: Data, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gunicorn.conf.py", "gunicorn.conf.py"),
+        ("environment", "values of environment variables"),
+        ("before_activate", "gunicorn_before_activate"),
+    ],
+)
+def test_new_settings(desired: Data, observed: Data, name: str, said: str) -> None:
     desired["generation_files"][name] += "# changed\n"
     plan = make_plan(desired, observed)
     assert stages(plan) == ["configure", "activate"]
     assert (plan["switch"], plan["slot"], socket_of(plan)) == (True, "green", (False, False, False))
-    assert plan["summary"][1] == "what differs: the configuration"
+    assert plan["summary"][1] == f"what differs: {said}"
+
+
+def test_a_setting_with_its_old_and_its_new_value(desired: Data, observed: Data) -> None:
+    desired["generation_files"]["gunicorn.conf.py"] = "timeout = 45\n"
+    desired.update(release="ssssssssssss", settings={"timeout": 45}, environment=["A", "B"])
+    plan = make_plan(desired, observed)
+    assert plan["summary"][1] == "what differs: code, settings (timeout 30 -> 45) and environment variables (+B)"
+    assert plan["unshown"] == [
+        "check mode can't tell whether the generation works: the run starts it in private and asks for /healthz first"
+    ]
+    assert make_plan(desired, deployed(desired, observed))["unshown"] == []
 
 
 def test_new_service_options(desired: Data, observed: Data) -> None:
@@ -560,7 +582,7 @@ def test_a_unit_that_was_changed(desired: Data, observed: Data, path: str, drift
     assert socket_of(plan) == (path == f"{UNITS}/shop.socket", False, False)
     assert "shop-green.service" in plan["units"]
     assert path.endswith((".service", "/shop.socket")) or path.removeprefix(f"{UNITS}/") in plan["units"]
-    assert "its files were changed" in plan["summary"][0]
+    assert f"its files were changed: {path}" in plan["summary"][0]
 
 
 @pytest.mark.parametrize("drift", DRIFT)
@@ -1524,6 +1546,41 @@ def test_a_port_that_nobody_is_seen_to_hold(desired: Data, bare: Data) -> None:
     assert "another process already listens" in only(make_plan(desired, bare))
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:8000", "/run/shop.sock"])
+def test_a_public_socket_that_somebody_stopped(desired: Data, bare: Data, address: str) -> None:
+    """The slot holds its address on. In a container, even root may not see who does."""
+    bind_to(desired, address)
+    observed = deployed(desired, bare)
+    observed["units"]["shop.socket"].update(ActiveState="inactive", Listen=[])
+    for item in observed["listening"]:
+        item.update({"process": "", "unit": "", "systemd": False} if item["port"] == 8000 else {})
+    plan = make_plan(desired, observed)
+    assert plan["problems"] == []
+    assert (plan["switch"], plan["socket_restart"]) == (True, True)
+    assert plan["old_slot_first"] is (address == "0.0.0.0:8000")
+    assert plan["summary"][0].endswith(
+        f"generation {plan['id']} starts again in slot green: its public socket is not as it was"
+    )
+    observed["slots"]["blue"].update(active=False, state="inactive")
+    assert "another process already listens" in only(make_plan(desired, observed)), "nobody of ours runs"
+
+
+def test_a_service_that_somebody_stopped(desired: Data, observed: Data) -> None:
+    observed["slots"]["blue"].update(active=False, state="inactive")
+    observed["units"]["shop.socket"].update(ActiveState="inactive", Listen=[])
+    observed["listening"] = []
+    last = observed["current"]
+    assert make_plan(desired, observed)["summary"] == [
+        f"shop: generation {last} starts in slot green; nothing serves now"
+    ]
+    desired["release"] = "ssssssssssss"
+    plan = make_plan(desired, observed)
+    assert plan["summary"] == [
+        f"shop: generation {plan['id']} starts in slot green; nothing serves now, {last} was the last",
+        "what differs: code",
+    ]
+
+
 def test_one_message_for_a_port_however_many_hold_it(desired: Data, bare: Data) -> None:
     bare["listening"] += [listener("0.0.0.0"), listener("::"), listener("127.0.0.1")]
     only(make_plan(desired, bare))
@@ -1663,7 +1720,7 @@ def test_a_rotated_secret_is_a_new_generation(desired: Data, bare: Data) -> None
     plan = make_plan(with_secrets(desired, "d2"), found)
     assert (plan["switch"], stages(plan)) == (True, ["configure", "activate"])
     assert plan["id"] != generation_id(desired)
-    assert "what differs: the configuration" in plan["summary"]
+    assert "what differs: the value of a secret" in plan["summary"]
 
 
 def test_without_secrets_a_generation_is_called_as_before(desired: Data) -> None:
