@@ -110,12 +110,13 @@ class Server:
         return connection.getresponse().read().decode()
 
     def state(self) -> str:
-        """What a play may change: files with mode, owner and content, units, users, packages."""
-        places = "/etc /opt /var/lib/gunicorn /var/log/gunicorn /run/gunicorn /usr/local"
+        """What a play may change, a line each: files with mode, owner and content, units, users, packages."""
+        places = "/etc /opt /var/lib/pyweb.deploy /var/lib/gunicorn /var/log/gunicorn /run/gunicorn /usr/local"
         return self.run(
-            f"find {places} ! -path '/etc/resolv.conf' -printf '%p %m %u %g %s %l\\n' 2>/dev/null | sort;"
+            f"find {places} ! -path '/etc/resolv.conf' -printf 'path %p %y %m %u %g %s %l\\n' 2>/dev/null | sort;"
             f"find {places} -type f ! -path '*/venvs/*' 2>/dev/null | sort | xargs -d '\\n' sha256sum;"
-            "dpkg-query --show; getent passwd; systemctl list-units --all --plain --no-legend 'hello*' | sort"
+            "dpkg-query --show --showformat 'package ${Package} ${Version}\\n'; getent passwd | sed 's/^/user /';"
+            "systemctl list-units --all --plain --no-legend 'hello*' | sort | sed 's/^/unit /'"
         )
 
 

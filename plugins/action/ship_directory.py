@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
             with opened(place) as directory:
                 self._check(directory, options)
                 archive.write(directory, options["exclude"], packed)
-            if self._task.check_mode and not self._is_directory(options["dest"], task_vars or {}):
+            if self._task.check_mode and not self._is_complete(options["dest"], task_vars or {}):
                 return {**result, "changed": True}
             size = os.path.getsize(packed)
             return {**result, **self._unpack(packed, options["dest"], task_vars or {}), "size": size}
@@ -64,9 +64,9 @@ class ActionModule(ActionBase):
                 f"now {found}); nothing was copied, run the play again"
             )
 
-    def _is_directory(self, path: str, task_vars: dict[str, Any]) -> bool:
-        found = self._execute_remote_stat(path, all_vars=task_vars, follow=True)
-        return bool(found["exists"] and found["isdir"])
+    def _is_complete(self, path: str, task_vars: dict[str, Any]) -> bool:
+        """Tell whether a run that was not cut off has copied it; unarchive compares nothing in check mode."""
+        return bool(self._execute_remote_stat(f"{path}/.complete", all_vars=task_vars, follow=True)["exists"])
 
     def _unpack(self, packed: str, dest: str, task_vars: dict[str, Any]) -> dict[str, Any]:
         task = self._task.copy()

@@ -56,8 +56,10 @@ attributes:
     support: full
     description: It packs on the controller.
   check_mode:
-    support: full
-    description: Where O(dest) is missing, the copy counts as a change.
+    support: partial
+    description:
+      - Where O(dest) doesn't hold the file C(.complete), which the role writes last, the copy counts as a change.
+        Otherwise the files are not compared, since M(ansible.builtin.unarchive) doesn't do that in check mode.
   diff_mode:
     support: none
     description: A release is a directory of its own; there is nothing to compare it with.

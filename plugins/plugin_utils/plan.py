@@ -116,7 +116,6 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "old_slot": live if switch else "",
         "slot_busy": switch and observed["slots"][slot]["state"] in BUSY,
         "commands_run": switch and observed["units"][f"{desired['name']}-check.service"]["SubState"] == "start-pre",
-        "slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{slot}.service" in observed["files"],
         "other_slot": _other(slot),
         "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
         "previous": previous,

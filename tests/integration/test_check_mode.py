@@ -1,39 +1,293 @@
-"""`--check --diff`: passes anywhere and changes nothing."""
+"""`--check --diff` tells the truth: what it says that a run will change is what the run changes.
+
+Pairs of a state that a server is in and a change that is wanted of it, one after the other on one server: what a run
+leaves is what the next one finds. With PYWEB_CHECK_MODE=full there are more of them, on every release.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .conftest import Controller, Server
+import pytest
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
+
+from .conftest import APPLICATION, ROOT, Controller, Server
+from .prediction import CALLBACK, different, read
+
+FULL = os.environ.get("PYWEB_CHECK_MODE") == "full"
+SITE, ROLLBACK, REMOVE = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("site", "rollback", "remove"))
+PLUGINS = Path(__file__).parent / "callback_plugins"
+
+PASSING = {
+    "unit hello-check": "it proves the generation in private, and is stopped again in the same run",
+    "unit hello.service": "the name of the service goes back to the slot that serves, and on to the next one",
+    r"/opt/hello/venvs/.*\.supplies": "what the installer needs only while it runs",
+    r"venv \| Install .* with uv": "a command; what it makes is told by the mark of the venv",
+    r"/run/pyweb\.deploy/firewall\.trial": "it says that the trial of ufw goes on, which ends in the same run",
+    r"enable_firewall \| Have the host turn ufw off .*": "the timer of that trial",
+}
+"""What both runs tell and what is not there any more when the run is over, with the reason."""
+
+COMES_ALONG = {
+    "the rest of /etc": ["packages", "user"],  # they have files there
+    "directories of the service's own": ["unit hello-check"],  # systemd makes them for the first one to start
+    "unit hello.socket": ["unit hello-blue", "unit hello-green"],  # a slot that starts opens it (Wants=)
+    "unit hello-blue": ["unit hello.socket"],  # and where that is opened anew, it starts the slot
+    "unit hello-green": ["unit hello.socket"],
+}
+"""What changes because something else does, which was told."""
+
+PARTLY_KNOWN = {
+    "packages | Write the list": "check mode doesn't know which Debian packages come along with those asked for",
+}
+"""Files that check mode knows the change of, but not the whole text, with the reason."""
 
 Variables = dict[str, Any]
 
 
-def test_on_a_fresh_server(controller: Controller, fresh: Server, variables: Variables) -> None:
-    before = fresh.state()
-    play = controller.play(fresh, variables, "--check", "--diff")
-    assert play, play.output
-    assert play.changed > 10, "everything is still to be done"
-    assert "+workers = 2 * available_cpus() + 1" in play.output, "the diff shows the configuration"
-    assert fresh.state() == before
+@dataclass
+class Site:
+    """A server, and what is wanted of it now."""
+
+    controller: Controller
+    server: Server
+    code: Path
+    wanted: Variables = field(default_factory=dict)
+    playbook: str = SITE
+    settled: bool = False
+    edits: int = 0
+
+    def want(self, **variables: Any) -> None:
+        self.wanted |= variables
+
+    def edit(self) -> int:
+        """Change the code; a number that was not used before."""
+        self.edits += 1
+        with (self.code / "wsgi.py").open("a") as file:
+            file.write(f"# {self.edits}\n")
+        return self.edits
+
+    def play(self, *arguments: str) -> Play:
+        return self.controller.play(self.server, self.wanted, *arguments, playbook=self.playbook, environment=CALLBACK)
+
+    def converge(self) -> None:
+        play = self.controller.play(self.server, self.wanted)
+        assert play, play.output
+        self.settled = True
 
 
-def test_on_a_converged_server(controller: Controller, site: Server, variables: Variables) -> None:
-    before = site.state()
-    play = controller.play(site, variables, "--check", "--diff")
-    assert play, play.output
-    assert play.changed == 0, play.output
-    assert site.state() == before
+def nothing(_site: Site) -> None:
+    """Nothing is changed."""
 
 
-def test_with_a_change_to_come(controller: Controller, site: Server, variables: Variables, application: Path) -> None:
-    before = site.state()
-    (application / "wsgi.py").write_text((application / "wsgi.py").read_text() + "\n# another line\n")
-    change = {"gunicorn_settings": {"timeout": 45}, "gunicorn_packages": ["itsdangerous==2.2.0"]}
-    play = controller.play(site, {**variables, **change, "gunicorn_bind": ["0.0.0.0:8001"]}, "--check", "--diff")
-    assert play, play.output
-    assert play.changed > 0
-    assert "+timeout = 45" in play.output
-    assert site.state() == before
-    assert site.get() == "Hello, World!"
+def edit_a_unit(site: Site) -> None:
+    site.server.run("echo '# by hand' >>$(readlink -f /etc/systemd/system/hello.service)")
+
+
+def delete_the_rules(site: Site) -> None:
+    site.server.run("ufw --force reset; rm /etc/ufw/*.rules.2*")
+
+
+def stop_the_socket(site: Site) -> None:
+    site.server.run("systemctl stop hello.socket")
+
+
+def stop_the_service(site: Site) -> None:
+    site.server.run("systemctl stop hello; while systemctl is-active -q hello.socket; do sleep 0.1; done")
+
+
+def remove_ufw(site: Site) -> None:
+    """Leave a server as many an image is: without ufw, and with lists of packages that were never fetched."""
+    site.server.run(
+        "ufw --force disable; dpkg --purge ufw; apt-get install --yes python3-apt;"
+        "rm -r /var/lib/apt/lists/*; touch --date=yesterday /var/lib/apt/lists"
+    )
+
+
+def cut_off_at(task: str) -> Callable[[Site], None]:
+    """Change the code, and cut the run off when that task begins."""
+
+    def cut(site: Site) -> None:
+        site.edit()
+        killer = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "killer", "KILL_AT": task}
+        play = site.controller.play(site.server, site.wanted, environment=killer)
+        assert play.rc == -9, play.output
+
+    return cut
+
+
+def leave_half_a_venv(site: Site) -> None:
+    add_a_requirement(site)
+    cut_off_at("venv | Mark the venv as complete")(site)
+
+
+STATES: dict[str, Callable[[Site], None]] = {
+    "fresh": nothing,
+    "removed": nothing,
+    "gone back": nothing,
+    "converged": nothing,
+    "firewall rules deleted": delete_the_rules,
+    "a release half-built": cut_off_at("release | Mark the release as complete"),
+    "a venv half-built": leave_half_a_venv,
+    "the name moved, the rest not": cut_off_at("activate | Stop the other slot once its requests are answered"),
+    "a unit edited by hand": edit_a_unit,
+    "the socket stopped": stop_the_socket,
+    "the service stopped": stop_the_service,
+    "no ufw, no lists of packages": remove_ufw,
+}
+
+
+def change_code(site: Site) -> None:
+    site.edit()
+
+
+def change_a_setting(site: Site) -> None:
+    site.edits += 1
+    site.want(gunicorn_settings={"workers": 2, "timeout": 30 + site.edits})
+
+
+def add_a_requirement(site: Site) -> None:
+    site.edits += 1
+    site.want(gunicorn_packages=["itsdangerous==2.2.0", f"packaging<{1000 + site.edits}"])
+
+
+def change_environment_and_secrets(site: Site) -> None:
+    site.edits += 1
+    site.want(gunicorn_environment={"GREETING": f"hi-{site.edits}"}, gunicorn_secrets={"TOKEN": f"hush-{site.edits}"})
+
+
+def change_the_port(site: Site) -> None:
+    other = "0.0.0.0:8001" if site.wanted["gunicorn_bind"] == ["0.0.0.0:8000"] else "0.0.0.0:8000"
+    site.want(gunicorn_bind=[other])
+
+
+def add_an_address(site: Site) -> None:
+    site.want(gunicorn_bind=[*site.wanted["gunicorn_bind"], "0.0.0.0:8002"])
+
+
+def change_the_sources(site: Site) -> None:
+    site.want(gunicorn_firewall_sources=[] if site.wanted.get("gunicorn_firewall_sources") else ["172.16.0.0/12"])
+
+
+def several(*changes: str) -> Callable[[Site], None]:
+    def change(site: Site) -> None:
+        for each in changes:
+            CHANGES[each](site)
+
+    return change
+
+
+CHANGES: dict[str, Callable[[Site], None]] = {
+    "nothing": nothing,
+    "first deploy": nothing,
+    "code": change_code,
+    "setting": change_a_setting,
+    "requirement": add_a_requirement,
+    "environment and secret": change_environment_and_secrets,
+    "port": change_the_port,
+    "one more address": add_an_address,
+    "firewall sources": change_the_sources,
+    "installer": lambda site: site.want(gunicorn_installer="uv"),
+    "logs": lambda site: site.want(gunicorn_logs="files"),
+    "force": lambda site: site.want(gunicorn_force=True),
+    "going back": lambda site: setattr(site, "playbook", ROLLBACK),
+    "remove": lambda site: setattr(site, "playbook", REMOVE),
+}
+CHANGES["setting, environment, secret"] = several("setting", "environment and secret")
+
+PAIRS = [
+    ("fresh", "first deploy"),
+    ("converged", "nothing"),
+    ("firewall rules deleted", "nothing"),
+    ("a release half-built", "port"),
+    ("the service stopped", "setting, environment, secret"),
+]
+MORE = [
+    ("converged", "force"),
+    ("converged", "requirement"),
+    ("the socket stopped", "setting"),
+    ("converged", "going back"),
+    ("gone back", "nothing"),
+    ("a unit edited by hand", "nothing"),
+    ("a venv half-built", "firewall sources"),
+    ("the name moved, the rest not", "nothing"),
+    ("the name moved, the rest not", "code"),
+    ("the service stopped", "nothing"),
+    ("no ufw, no lists of packages", "port"),
+    ("converged", "one more address"),
+    ("converged", "installer"),
+    ("converged", "logs"),
+    ("converged", "remove"),
+    ("removed", "first deploy"),
+]
+
+
+@pytest.fixture(scope="module", params=RELEASES if FULL else RELEASES[-1:])
+def site(
+    request: pytest.FixtureRequest, controller: Controller, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Give a server on which nothing was deployed, and the example application to change."""
+    for server in fresh_server("it-check", request.param):
+        code = Path(shutil.copytree(APPLICATION, tmp_path_factory.mktemp("code") / "application"))
+        found = Site(controller, server, code)
+        found.want(
+            gunicorn_name="hello",
+            gunicorn_source={"directory": str(code)},
+            gunicorn_health={"path": "/healthz", "watch": 0},
+            gunicorn_firewall_enable=True,
+            gunicorn_bind=["0.0.0.0:8000"],
+            gunicorn_settings={"workers": 2},
+        )
+        yield found
+
+
+@pytest.mark.parametrize(("state", "change"), PAIRS + MORE if FULL else PAIRS)
+def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, change: str) -> None:
+    if not site.settled and state != "fresh":
+        site.converge()
+    STATES[state](site)
+    site.playbook = SITE
+    CHANGES[change](site)
+    site.settled = False
+
+    before = site.server.state()
+    check = site.play("--check", "--diff")
+    assert check, check.output
+    assert different(before, site.server.state()) == {}, "--check changes nothing"
+    real = site.play("--diff")
+    assert real, real.output
+    found = different(before, site.server.state())
+    site.wanted.pop("gunicorn_force", None)
+    site.settled = True
+
+    predicted, done = read(check), read(real)
+    told = "\n".join(["", f"{state}, {change}: {check.seconds:.1f} and {real.seconds:.1f} s", *predicted.plan])
+    print(told)
+    assert [str(each) for each in predicted.changes] == [str(each) for each in done.changes]
+    assert predicted.count == done.count
+    for each, same in zip(predicted.changes, done.changes, strict=True):
+        assert each.text == same.text or each.task in PARTLY_KNOWN, f"the diff of {each}"
+    assert predicted.plan[: len(done.plan)] == done.plan
+
+    if (state, change) in (("converged", "nothing"), ("converged", "force")):
+        assert done.count == 0
+    if state == "fresh":
+        diffs = [after for each in predicted.changes for _before, after in each.text]
+        assert any("\nworkers = 2\n" in after for after in diffs), "the diff shows the configuration"
+    if change != "remove":
+        assert site.server.get(port=int(site.wanted["gunicorn_bind"][0].rpartition(":")[2])) == "Hello, World!"
+
+    things = {each.thing for each in done.changes}
+    untold = {name: lines for name, lines in found.items() if name not in things}
+    assert {name: lines for name, lines in untold.items() if not things.intersection(COMES_ALONG.get(name, []))} == {}
+    unseen = things - set(found)
+    assert {name for name in unseen if not any(re.fullmatch(pattern, name) for pattern in PASSING)} == set()
+    for secret in ("hush-", "hi-"):
+        assert secret not in told
+    assert "hush-" not in check.output + real.output

@@ -38,10 +38,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ship(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Ship:
-    """Run the action against a host that has the directory /srv/there and unpacks nothing."""
+    """Run the action against a host that has /srv/there, half of it in /srv/half, and unpacks nothing."""
 
     def stat(_self: Any, path: str, **_options: Any) -> dict[str, bool]:
-        return {"exists": path == "/srv/there", "isdir": path == "/srv/there"}
+        return {"exists": path == "/srv/there/.complete"}
 
     def unpack(_self: Any, archive: str, dest: str, _task_vars: Any) -> dict[str, Any]:
         return {"changed": True, "dest": dest, "content": Path(archive).read_bytes()}
@@ -83,13 +83,14 @@ def test_it_refuses_what_changed_since_it_was_planned(ship: Ship, app: Path, che
     assert source.digest(str(app)) in str(caught.value)
 
 
-def test_check_mode_predicts_the_first_copy(ship: Ship, app: Path) -> None:
-    result = ship(True, **arguments(app, dest="/srv/new"))
+@pytest.mark.parametrize("dest", ["/srv/new", "/srv/half"])
+def test_check_mode_predicts_a_copy(ship: Ship, app: Path, dest: str) -> None:
+    result = ship(True, **arguments(app, dest=dest))
     assert result["changed"] is True
     assert "content" not in result
 
 
-def test_check_mode_compares_with_what_is_there(ship: Ship, app: Path) -> None:
+def test_check_mode_leaves_what_is_complete_to_unarchive(ship: Ship, app: Path) -> None:
     assert "content" in ship(True, **arguments(app))
 
 

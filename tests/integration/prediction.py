@@ -1,0 +1,127 @@
+"""What a run says that it changes, and what is different on the server afterwards, in words that can be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.pyweb.deploy.tests.rig import Play
+
+CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
+"""Environment of a run that `read` understands."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One task or item that a run reports as changed."""
+
+    task: str
+    label: str
+    result: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.task} [{self.label}]" if self.label else self.task
+
+    @property
+    def text(self) -> list[tuple[str, str]]:
+        """What ``--diff`` shows of a file, before and after, but for the second in which it was made."""
+        parts = self.result.get("diff") or []
+        parts = [part for part in (parts if isinstance(parts, list) else [parts]) if isinstance(part.get("after"), str)]
+        texts = [(part.get("before", ""), part["after"]) for part in parts]
+        return [(before, re.sub(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", "NOW", after)) for before, after in texts]
+
+    @property
+    def thing(self) -> str:
+        """What it changes on the server, as `different` names it."""
+        action = str(self.result["action"]).rpartition(".")[2]
+        if action == "systemd_service":
+            slot = re.fullmatch(r"(\w+)-\w+\.service", self.result.get("name") or "")
+            enables = slot and "enabled" in self.result
+            return f"unit {slot[1]}.service" if slot and enables else unit_of(str(self.result["name"]))
+        if action in ("ufw", "user"):
+            return action
+        if action == "apt":
+            return "packages"
+        place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
+        return path_of(str(place)) if place else self.task
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run says: what it changes, its plan in words, and the number in its recap."""
+
+    changes: list[Change]
+    plan: list[str]
+    count: int
+
+
+def read(play: Play) -> Told:
+    """Read the output of a run with `CALLBACK`."""
+    changes, plan, count = [], [], 0
+    for line in play.output.splitlines():
+        event = json.loads(line) if line.startswith("{") else {}
+        if event.get("_event") == "v2_playbook_on_stats":
+            count = sum(host["changed"] for host in event["stats"].values())
+        if event.get("_event") != "v2_runner_on_ok":
+            continue
+        task = event["task"]["name"].rpartition(" : ")[2]
+        for result in event["hosts"].values():
+            if task == "plan | Tell what will change":
+                plan = result["msg"]
+            for item in result.get("results", [result]):
+                if item["changed"]:
+                    label = str(item.get("_ansible_item_label", ""))
+                    changes.append(Change(task, label, {"action": result["action"], **item}))
+    return Told(changes, plan, count)
+
+
+def unit_of(unit: str) -> str:
+    """Name what a unit is part of: a slot's private socket comes and goes with the slot."""
+    return "unit " + re.sub(r"(-\w+)\.(service|socket)$", r"\1", unit)
+
+
+def path_of(path: str) -> str:
+    """Name what a path is part of: a release is made as a whole, an installed package brings files to /etc."""
+    for pattern, name in (
+        (r"(/opt/\w+/(?:releases|venvs)/[^/]+).*", "{0}"),
+        (r"/opt/\w+/generations/\w+/secrets.*", "secrets | Write them for systemd"),  # no_log hides what that returns
+        (r"/etc/ufw(?:/.*)?", "ufw"),
+        (r"/etc/systemd/system/(?:[\w.]+\.wants/)?(\w+)\.(service|socket)", "unit {0}.{1}"),
+        (r"(/etc/systemd/system/\w+-\w+\.(?:service|socket)|/etc/logrotate\.d/pyweb.*)", "{0}"),
+        (r"/etc(?:/.*)?", "the rest of /etc"),
+        (r"/run/gunicorn/(\w+-\w+).*", "unit {0}"),
+        (r"/(?:run|var/lib|var/log)/gunicorn(?:/.*)?", "directories of the service's own"),
+    ):
+        match = re.fullmatch(pattern, path)
+        if match:
+            return name.format(*match.groups())
+    return path
+
+
+def lines_of(state: str) -> Iterator[tuple[str, str]]:
+    """Give each line of `Server.state` with the name of the thing that it is about; of a directory without its size."""
+    for line in state.splitlines():
+        kind, key, *rest = line.split(" ", 2)
+        if kind == "path":
+            yield path_of(key), re.sub(r"^(path \S+ d \S+ \S+ \S+) \d+", r"\1", line)
+        elif kind == "unit":
+            _load, active, _detail, description = rest[0].split(maxsplit=3)
+            yield unit_of(key), f"{key} {active} {description}"
+        elif kind in ("package", "user"):
+            yield {"package": "packages"}.get(kind, kind), line
+        else:
+            yield path_of(key or rest[0]), line
+
+
+def different(before: str, after: str) -> dict[str, list[str]]:
+    """Give each thing that is not as it was, with the lines that tell so."""
+    found: dict[str, list[str]] = {}
+    for thing, line in sorted(set(lines_of(before)) ^ set(lines_of(after))):
+        found.setdefault(thing, []).append(line)
+    # A removed generation or release goes with all that is in it.
+    gone = {thing for thing in found if re.search(rf"^path {re.escape(thing)} d ", before, re.MULTILINE)}
+    gone = {thing for thing in gone if not re.search(rf"^path {re.escape(thing)} ", after, re.MULTILINE)}
+    return {thing: lines for thing, lines in found.items() if not any(thing.startswith(f"{path}/") for path in gone)}
