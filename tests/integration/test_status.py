@@ -40,7 +40,7 @@ def test_a_fleet(controller: Controller, site: Server, variables: dict[str, Any]
     assert rc == 0, output
     for name, state in {"healthy": "healthy", "drifted": "drifted", "unknown": "healthy"}.items():
         assert f"    {name.ljust(7)}  hello        {state}" in output, output
-    assert "drifted hello: a deploy would change: what differs: the configuration" in output
+    assert "drifted hello: a deploy would change: what differs: environment variables (+COLOUR)" in output
     strict, output, _rows = look("--check", "-e", "strict=true", among=("healthy", "drifted"))
     assert strict != 0
     assert "hello is drifted" in output
