@@ -202,14 +202,6 @@ def traces(server: Server) -> str:
     )
 
 
-def removal(name: str, port: int) -> str:
-    """The commands that the documentation gives to remove an application."""
-    page = (ROOT / "docs/troubleshooting.md").read_text()
-    block = page[page.index("### Remove an application") :].split("```")[1]
-    commands = re.findall(r"^\$ sudo ([^#\n]*)", block, re.MULTILINE)
-    return "; ".join(commands).replace("shop", name).replace("8000", str(port))
-
-
 def test_two_applications_in_one_play(
     controller: Controller, site: Server, variables: Variables, tmp_path: Path
 ) -> None:
@@ -252,7 +244,9 @@ def test_two_applications_in_one_play(
     assert taken.changed == 0
     assert site.state() == state
 
-    site.run(f"bash -c '{removal('second', 8010)}'")
+    removal = {"gunicorn_name": "second", "gunicorn_remove_data": True}
+    removed = controller.play(site, removal, playbook=str(ROOT / "playbooks/remove.yml"))
+    assert removed, removed.output
     assert (
         site.run("ls -d /opt/second /etc/systemd/system/second* 2>/dev/null; getent passwd second", check=False) == ""
     )
