@@ -492,7 +492,7 @@ class Host:
             "refused_options": self.refused_options(),
             "source": self.source(),
             "root": os.path.isdir(self.root),
-            "applications": self.applications(),
+            "applications": [name for name in self.applications() if name != self.name],
             "brought": read(BROUGHT).split(),
             "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},
             "units": units,
@@ -687,9 +687,11 @@ class Host:
         paths = {name: os.path.join(self.root, "venvs", name, "bin", "python") for name in venvs}
         return {name: os.path.realpath(path) for name, path in paths.items() if not os.path.exists(path)}
 
-    def applications(self) -> list[str]:
-        marked = glob.glob(os.path.join(os.path.dirname(self.root), "*", "." + MARK))
-        return sorted({os.path.basename(os.path.dirname(path)) for path in marked} - {self.name})
+    @staticmethod
+    def applications() -> list[str]:
+        """Names of all applications that the role put on the host."""
+        marks = glob.glob(os.path.join(ROOTS, "*", "." + MARK))
+        return sorted(os.path.basename(os.path.dirname(mark)) for mark in marks)
 
     def neighbours(self) -> dict[str, list[str]]:
         """Addresses of the role's other applications. One that is disabled has none: it doesn't come back by itself."""
@@ -813,9 +815,7 @@ class Host:
 
     def glances(self) -> dict[str, Any]:
         """What somebody wants to know who asks whether all is well, of each application of the role."""
-        marks = sorted(glob.glob(os.path.join(ROOTS, "*", "." + MARK)))
-        names = [os.path.basename(os.path.dirname(mark)) for mark in marks]
-        return {name: Host(self.module, name).glance() for name in names}
+        return {name: Host(self.module, name).glance() for name in self.applications()}
 
     def glance(self) -> dict[str, Any]:
         from ansible_collections.pyweb.deploy.plugins.module_utils import glance  # a deploy goes without HTTP and TLS
