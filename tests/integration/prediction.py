@@ -73,9 +73,16 @@ def read(play: Play) -> Told:
                 plan = result["msg"]
             for item in result.get("results", [result]):
                 if item["changed"]:
-                    label = str(item.get("_ansible_item_label", ""))
-                    changes.append(Change(task, label, {"action": result["action"], **item}))
+                    changes += changes_of(task, {"action": result["action"], **item})
     return Told(changes, plan, count)
+
+
+def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
+    """Give the change that a result tells of; one that tells of several files, a change for each of them."""
+    if str(result["action"]).rpartition(".")[2] != "ship_files":
+        return [Change(task, str(result.get("_ansible_item_label", "")), result)]
+    parts = {path: [diff for diff in result["diff"] if diff["after_header"] == path] for path in result["written"]}
+    return [Change(task, path, {**result, "dest": path, "diff": diff}) for path, diff in parts.items()]
 
 
 def unit_of(unit: str) -> str:
@@ -119,9 +126,11 @@ def lines_of(state: str) -> Iterator[tuple[str, str]]:
 def different(before: str, after: str) -> dict[str, list[str]]:
     """Give each thing that is not as it was, with the lines that tell so."""
     found: dict[str, list[str]] = {}
-    for thing, line in sorted(set(lines_of(before)) ^ set(lines_of(after))):
-        found.setdefault(thing, []).append(line)
     # A removed generation or release goes with all that is in it.
-    gone = {thing for thing in found if re.search(rf"^path {re.escape(thing)} d ", before, re.MULTILINE)}
-    gone = {thing for thing in gone if not re.search(rf"^path {re.escape(thing)} ", after, re.MULTILINE)}
-    return {thing: lines for thing, lines in found.items() if not any(thing.startswith(f"{path}/") for path in gone)}
+    directories = [set(re.findall(r"^path (\S+) d ", state, re.MULTILINE)) for state in (before, after)]
+    gone = tuple(f"{path}/" for path in directories[0] - directories[1])
+    for thing, line in sorted(set(lines_of(before)) ^ set(lines_of(after))):
+        place = re.search(r" (/\S+)", line)
+        if not (place and place[1].startswith(gone)):
+            found.setdefault(thing, []).append(line)
+    return found
