@@ -75,7 +75,7 @@ ROLLING = ("gunicorn_serial", "gunicorn_max_fail_percentage", *TASK_FILES)
 RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases", *ROLLING)
 """What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
 
-REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages")
+REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages", *ROLLING)
 """What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
 
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")

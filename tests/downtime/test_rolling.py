@@ -52,6 +52,7 @@ HOOK = """
     host: "{{{{ inventory_hostname }}}}"
     state: {state}
   delegate_to: "{balancer}"
+  throttle: 5
 """
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, Play, fresh_server
 
 from .conftest import Controller, Server
 
 Variables = dict[str, Any]
+REMOVE = str(ROOT / "playbooks" / "remove.yml")
 ONLY_ON_SITE = """
 import os
 if not os.environ["RUNTIME_DIRECTORY"].endswith("-check"):
@@ -89,3 +90,15 @@ def test_a_fleet(
     assert play, play.output
     assert results(play, fleet) == ["deployed"] * 3
     assert [server.get() for server in fleet] == ["Hello, Fleet!"] * 3
+
+    # It is not wanted any more: away from the load balancer, the first host before the others.
+    log.unlink()
+    play = controller.play(fleet, variables, playbook=REMOVE)
+    assert play, play.output
+    assert results(play, fleet) == ["removed"] * 3
+    drained = [line.split()[:2] for line in log.read_text().splitlines()]
+    assert drained[0] == ["drain", first.name]
+    assert sorted(drained[1:]) == [["drain", other.name] for other in others]
+    assert [server.run("ls /opt") for server in fleet] == [""] * 3
+    play = controller.play(fleet, variables, playbook=REMOVE)
+    assert results(play, fleet) == ["unchanged"] * 3

@@ -11,6 +11,7 @@ from typing import Any
 from .conftest import ROOT, Controller, Server
 
 STATUS = str(ROOT / "playbooks" / "status.yml")
+REMOVE = str(ROOT / "playbooks" / "remove.yml")
 BROKEN = "{{ lookup('ansible.builtin.pipe', 'exit 7') }}"
 
 
@@ -35,6 +36,8 @@ def test_a_fleet(controller: Controller, site: Server, variables: dict[str, Any]
         found = json.loads(written.read_text()) if written.exists() else {"applications": []}
         return done.returncode, done.stdout + done.stderr, {row["host"]: row for row in found["applications"]}
 
+    for other in set(site.run("ls /opt").split()) - {"hello"}:  # what other tests left on the server
+        assert controller.play(site, {"gunicorn_name": other}, playbook=REMOVE)
     before = site.state()
     rc, output, _rows = look(among=("healthy", "drifted", "unknown"))
     assert rc == 0, output

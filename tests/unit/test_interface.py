@@ -133,7 +133,7 @@ def test_what_counts_for_removal_is_what_it_is_asked_with(role: Path) -> None:
     text = (role / "vars/main.yml").read_text()
     removal = text[text.index("__gunicorn_removal:") : text.index("__gunicorn_return:")]
     used = set(re.findall(r"gunicorn_[a-z_]+", removal)) & set(VARIABLES)
-    assert used == set(validation.REMOVAL_VARIABLES) - {"gunicorn_state"}
+    assert used == set(validation.REMOVAL_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
 
 
 def test_the_kinds_of_source_are_the_same_everywhere(internal: Data) -> None:

@@ -755,7 +755,16 @@ def test_what_does_not_count_for_going_back_is_not_checked(values: dict[str, Any
     assert [message.split(":")[0] for message in found] == ([name] if name in COUNT_FOR_GOING_BACK else [])
 
 
-COUNT_FOR_REMOVAL = {"gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages"}
+COUNT_FOR_REMOVAL = {
+    "gunicorn_name",
+    "gunicorn_state",
+    "gunicorn_remove_data",
+    "gunicorn_remove_packages",
+    "gunicorn_serial",
+    "gunicorn_max_fail_percentage",
+    "gunicorn_drain_tasks",
+    "gunicorn_enroll_tasks",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in VARIABLES if name not in ("gunicorn_state", "gunicorn_release")])
