@@ -46,9 +46,9 @@ def color_of(result: str) -> str | None:
 
 
 def is_ours(task: Any) -> bool:
-    """Tell whether a task is one of the role, or one that it includes."""
+    """Tell whether a task is one of the role, or one that it includes. A look at the status is no deploy."""
     role = getattr(task, "_role", None)
-    return role is not None and role.get_name() == ROLE
+    return role is not None and role.get_name() == ROLE and "status" not in role._from_files.get("tasks", [])
 
 
 class CallbackModule(CallbackBase):

@@ -41,6 +41,7 @@ def test_a_fleet(controller: Controller, site: Server, variables: dict[str, Any]
     before = site.state()
     rc, output, _rows = look(among=("healthy", "drifted", "unknown"))
     assert rc == 0, output
+    assert "DEPLOYS" not in output, "that table is about deploys"
     for name, state in {"healthy": "healthy", "drifted": "drifted", "unknown": "healthy"}.items():
         assert f"    {name.ljust(7)}  hello        {state}" in output, output
     assert "drifted hello: a deploy would change: what differs: environment variables (+COLOUR)" in output

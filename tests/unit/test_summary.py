@@ -168,8 +168,11 @@ def test_two_applications() -> None:
 
 def test_plays_without_the_role_print_nothing() -> None:
     assert Summary().lines() == []
-    other = SimpleNamespace(get_name=lambda: "somebody.else.gunicorn")
+    other = SimpleNamespace(get_name=lambda: "somebody.else.gunicorn", _from_files={})
     assert not gunicorn_summary.is_ours(SimpleNamespace(_role=other))
+    for part, ours in ({}, True), ({"tasks": "reach"}, True), ({"tasks": "status"}, False):
+        role = SimpleNamespace(get_name=lambda: gunicorn_summary.ROLE, _from_files=part)
+        assert gunicorn_summary.is_ours(SimpleNamespace(_role=role)) == ours
     assert not gunicorn_summary.is_ours(SimpleNamespace(_role=None))
 
 
