@@ -1,32 +1,42 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Write several small text files at once."""
+"""Write several small text files and links at once."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ship_files
-short_description: Write small text files, all of them at once
+short_description: Write small text files and links, all of them at once
 version_added: "0.1.0"
 description:
-  - Writes texts to files of one directory and gives them an owner, a group and a mode.
+  - Writes texts to files below one directory, gives them an owner, a group and a mode, and makes symbolic links.
   - Does for each file what M(ansible.builtin.copy) does with C(content), in one execution on the host for all of them.
     M(ansible.builtin.copy) needs seven for each file that it writes.
-  - A file that holds its text already is left alone. Each file is replaced as a whole, at once.
+  - What is as it should be is left alone. Each file and each link is replaced as a whole, at once.
 author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
   - ansible.builtin.files
 options:
   dest:
-    description: Absolute path of an existing directory.
+    description: Absolute path of the directory. It must exist, unless there is O(directory_mode).
     type: path
     required: true
+  directory_mode:
+    description:
+      - Mode of O(dest), which is made where it isn't there, and gets O(owner) and O(group).
+      - Without it the directory is left as it is.
+    type: raw
   files:
     description: Texts by the names of the files, which are relative to O(dest). They are written in this order.
     type: dict
-    required: true
+    default: {}
+  links:
+    description:
+      - Targets of symbolic links by the names of the links, which are relative to O(dest). They come after O(files).
+    type: dict
+    default: {}
   force:
     description: Whether a file that is there already is compared and written. Otherwise it is left as it is.
     type: bool
@@ -50,11 +60,20 @@ EXAMPLES = r"""
     owner: root
     group: root
     mode: "0644"
+
+- name: Write a release's settings, and lead to them
+  pyweb.deploy.ship_files:
+    dest: /srv/shop
+    directory_mode: "0755"
+    files:
+      settings-7.ini: "workers = 4\n"
+    links:
+      settings.ini: settings-7.ini
 """
 
 RETURN = r"""
 written:
-  description: Paths of the files whose text, owner, group or mode changed.
+  description: Paths of what changed, the directory and links among them.
   returned: success
   type: list
   elements: str
@@ -62,7 +81,6 @@ written:
 """
 
 import os
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -77,31 +95,72 @@ def read(path: str) -> bytes | None:
         return None
 
 
-def replace(module: AnsibleModule, path: str, content: bytes) -> None:
-    """Put a file in place, at once and complete."""
-    descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    module.atomic_move(temporary, path)
+def told(path: str, before: Any, after: Any) -> dict[str, Any]:
+    """Give one part of what ``--diff`` shows."""
+    return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def ship(module: AnsibleModule, path: str, text: str) -> list[dict[str, Any]]:
-    """Write one file where it differs, or tell it in check mode; what is different, for ``--diff``."""
-    found = read(path)
-    if found is not None and not module.params["force"]:
-        return []
-    headers = {"before_header": path, "after_header": path}
-    diff: list[dict[str, Any]] = []
-    if found != text.encode("utf-8"):
-        diff.append({**headers, "before": (found or b"").decode("utf-8", "replace"), "after": text})
-        if not module.check_mode:
-            replace(module, path, text.encode("utf-8"))
-    if os.path.exists(path):  # in check mode it may not
-        arguments = module.load_file_common_arguments(module.params, path=path)
+def temporary(path: str) -> str:
+    """Name beside a path. Not in module.tmpdir, which would make a directory in the home of root."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.{os.getpid()}")
+
+
+class Shipment:
+    """What is to be there."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.check: bool = module.check_mode
+        self.diff: list[dict[str, Any]] = []
+
+    def settle(self, path: str, new: bool, mode: Any) -> None:
+        """Give a file or the directory its owner, group and mode."""
+        if not os.path.exists(path):  # in check mode it may not be there
+            return
+        arguments = self.module.load_file_common_arguments({**self.module.params, "mode": mode}, path=path)
         attributes: dict[str, Any] = {}
-        if module.set_fs_attributes_if_different(arguments, False, diff=attributes) and found is not None:
-            diff.append({**headers, **attributes})
-    return diff
+        if self.module.set_fs_attributes_if_different(arguments, False, diff=attributes) and not new:
+            self.diff.append(told(path, attributes["before"], attributes["after"]))
+
+    def directory(self, path: str) -> None:
+        """Make the directory, or mend its attributes."""
+        new = not os.path.isdir(path)
+        if new:
+            self.diff.append(told(path, {"state": "absent"}, {"state": "directory"}))
+            if not self.check:
+                os.mkdir(path)
+        self.settle(path, new, self.module.params["directory_mode"])
+
+    def file(self, path: str, text: str) -> None:
+        """Write a file where it differs."""
+        found, wanted = read(path), text.encode("utf-8")
+        if found is not None and not self.module.params["force"]:
+            return
+        if found != wanted:
+            self.diff.append(told(path, (found or b"").decode("utf-8", "replace"), text))
+            if not self.check:
+                beside = temporary(path)
+                with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                    file.write(wanted)
+                self.module.atomic_move(beside, path)
+        self.settle(path, found is None, self.module.params["mode"])
+
+    def link(self, path: str, target: str) -> None:
+        """Make a link where it differs."""
+        found = os.readlink(path) if os.path.islink(path) else ""
+        if found == target:
+            return
+        self.diff.append(told(path, found, target))
+        if not self.check:
+            beside = temporary(path)
+            os.symlink(target, beside)
+            os.rename(beside, path)
+
+    @property
+    def written(self) -> list[str]:
+        """Paths of what changed, each once."""
+        return list(dict.fromkeys(part["after_header"] for part in self.diff))
 
 
 def main() -> None:
@@ -109,28 +168,31 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "dest": {"type": "path", "required": True},
-            "files": {"type": "dict", "required": True},
+            "directory_mode": {"type": "raw"},
+            "files": {"type": "dict", "default": {}},
+            "links": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": True},
         },
         add_file_common_args=True,
         supports_check_mode=True,
     )
-    dest = module.params["dest"]
-    if not (os.path.isdir(dest) or module.check_mode):
+    dest = path = module.params["dest"]
+    if module.params["directory_mode"] is None and not os.path.isdir(dest) and not module.check_mode:
         module.fail_json(msg=f"dest: got {dest!r}, which is no directory on the host. It accepts one that is there.")
-    diff: list[dict[str, Any]] = []
-    for name, text in module.params["files"].items():
-        path = os.path.join(dest, name)
-        try:
-            diff += ship(module, path, str(text))
-        except OSError as problem:
-            module.fail_json(msg=f"can't write {path}: {problem.strerror}", written=written(diff))
-    module.exit_json(changed=bool(diff), written=written(diff), diff=diff)
-
-
-def written(diff: list[dict[str, Any]]) -> list[str]:
-    """Paths of what is different, each once."""
-    return list(dict.fromkeys(part["after_header"] for part in diff))
+    shipment = Shipment(module)
+    try:
+        if module.params["directory_mode"] is not None:
+            shipment.directory(dest)
+        for name, text in module.params["files"].items():
+            path = os.path.join(dest, name)
+            shipment.file(path, str(text))
+        for name, target in module.params["links"].items():
+            path = os.path.join(dest, name)
+            shipment.link(path, str(target))
+    except OSError as problem:
+        module.fail_json(msg=f"can't write {path}: {problem.strerror}", written=shipment.written)
+    shown = {"diff": shipment.diff} if module._diff else {}
+    module.exit_json(changed=bool(shipment.diff), written=shipment.written, **shown)
 
 
 if __name__ == "__main__":

@@ -372,6 +372,18 @@ def test_a_secret_is_rotated_and_nobody_else_ever_reads_it(
     variables.update(gunicorn_secrets={"TOKEN": lookup(1)}, gunicorn_secrets_environment=True)
     variables["gunicorn_environment"] = {"MARKER": MARKER}
     variables["gunicorn_before_activate"] = [COMMAND, f"python -c 'import time; time.sleep(0.5)' {MARKER}"]
+    # A task of the user's own, with a module that writes to the controller's disk.
+    hook = tmp_path_factory.mktemp("hook") / "enroll.yml"
+    hook.write_text(
+        """
+- name: Write down what is no secret
+  ansible.builtin.copy:
+    content: "{{ gunicorn_environment.MARKER }}"
+    dest: /srv/marker
+    mode: "0600"
+"""
+    )
+    variables["gunicorn_enroll_tasks"] = str(hook)
     with Load(server.address) as load:
         play, samples, written = run_unseen(controller, server, variables, machine)
     assert play, play.output

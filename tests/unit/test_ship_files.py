@@ -24,13 +24,14 @@ def ship(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ship:
 
     def run(**arguments: Any) -> Data:
         arguments = {"dest": str(tmp_path / "etc"), "files": FILES, "mode": "0640", **arguments}
-        internal = {"_ansible_tmpdir": None, "_ansible_remote_tmp": str(tmp_path / "tmp")}
+        home = tmp_path / "home"
+        internal = {"_ansible_remote_tmp": str(home), "_ansible_diff": True}
         with patch_module_args({**internal, **arguments}), pytest.raises(SystemExit):
             ship_files.main()
+        assert not home.exists(), "it leaves nothing in the home of root"
         found: Data = json.loads(capsys.readouterr().out)
         return found
 
-    (tmp_path / "tmp").mkdir()
     (tmp_path / "etc").mkdir()
     return run
 
@@ -128,3 +129,46 @@ def test_a_directory_where_a_file_should_be(ship: Ship, etc: Path) -> None:
     assert found["failed"] is True
     assert found["msg"] == f"can't write {etc}/shop.socket: Is a directory"
     assert found["written"] == [f"{etc}/shop.service"]
+
+
+def test_the_directory_is_made_where_it_may_be(ship: Ship, etc: Path) -> None:
+    etc.rmdir()
+    for check_mode in (True, False):
+        found = ship(directory_mode="0750", links={"current": "shop.service"}, _ansible_check_mode=check_mode)
+        assert found["written"] == [str(etc), *(f"{etc}/{name}" for name in (*FILES, "current"))]
+        assert etc.exists() != check_mode
+    assert etc.stat().st_mode & 0o777 == 0o750
+    assert ship(directory_mode="0750", links={"current": "shop.service"})["changed"] is False
+    etc.chmod(0o700)
+    assert ship()["changed"] is False
+    found = ship(directory_mode="0750")
+    assert told(found) == [(str(etc), {"mode": "0700"}, {"mode": "0750"})]
+    assert etc.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("before", ["", "elsewhere", "a file"])
+def test_links(ship: Ship, etc: Path, before: str) -> None:
+    path = etc / "current"
+    if before == "elsewhere":
+        path.symlink_to(before)
+    elif before:
+        path.write_text(before)
+    shown = before if before == "elsewhere" else ""
+    for check_mode in (True, False):
+        found = ship(files={}, links={"current": "generations/2"}, _ansible_check_mode=check_mode)
+        assert told(found) == [(str(path), shown, "generations/2")]
+        assert (path.is_symlink() and str(path.readlink()) == "generations/2") != check_mode
+    assert ship(files={}, links={"current": "generations/2"})["changed"] is False
+    assert [each.name for each in etc.iterdir()] == ["current"]
+
+
+def test_a_directory_where_a_link_should_be(ship: Ship, etc: Path) -> None:
+    (etc / "current").mkdir()
+    found = ship(files={}, links={"current": "generations/2"})
+    assert (found["failed"], found["msg"]) == (True, f"can't write {etc}/current: Is a directory")
+
+
+def test_texts_are_shown_only_where_somebody_asks(ship: Ship) -> None:
+    found = ship(_ansible_diff=False)
+    assert "diff" not in found
+    assert not any(text in str(found["written"]) for text in FILES.values())
