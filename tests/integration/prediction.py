@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.tests.rig import Play
+from ansible_collections.pyweb.deploy.tests.rig import Play, Server
 
 CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
 """Environment of a run that `read` understands."""
@@ -81,8 +81,18 @@ def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
     if str(result["action"]).rpartition(".")[2] != "ship_files":
         return [Change(task, str(result.get("_ansible_item_label", "")), result)]
-    parts = {path: [diff for diff in result["diff"] if diff["after_header"] == path] for path in result["written"]}
+    parts = {
+        path: [diff for diff in result.get("diff", []) if diff["after_header"] == path] for path in result["written"]
+    }
     return [Change(task, path, {**result, "dest": path, "diff": diff}) for path, diff in parts.items()]
+
+
+def state_of(server: Server) -> str:
+    """What a play may change, and which start of each unit it is: one that was restarted looks the same otherwise."""
+    shown = server.run("systemctl show --property Id,InvocationID 'hello*'").split("\n\n")
+    starts = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown]
+    lines = [f"started {unit['Id']} {unit['InvocationID']}" for unit in starts if unit.get("InvocationID")]
+    return "\n".join([server.state(), *lines])
 
 
 def unit_of(unit: str) -> str:
@@ -109,11 +119,13 @@ def path_of(path: str) -> str:
 
 
 def lines_of(state: str) -> Iterator[tuple[str, str]]:
-    """Give each line of `Server.state` with the name of the thing that it is about; of a directory without its size."""
+    """Give each line of `state_of` with the name of the thing that it is about; of a directory without its size."""
     for line in state.splitlines():
         kind, key, *rest = line.split(" ", 2)
         if kind == "path":
             yield path_of(key), re.sub(r"^(path \S+ d \S+ \S+ \S+) \d+", r"\1", line)
+        elif kind == "started":
+            yield unit_of(key), line
         elif kind == "unit":
             _load, active, _detail, description = rest[0].split(maxsplit=3)
             yield unit_of(key), f"{key} {active} {description}"

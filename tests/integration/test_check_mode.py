@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
 
 from .conftest import APPLICATION, ROOT, Controller, Server
-from .prediction import CALLBACK, different, read
+from .prediction import CALLBACK, different, read, state_of
 
 FULL = os.environ.get("PYWEB_CHECK_MODE") == "full"
 SITE, ROLLBACK, REMOVE = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("site", "rollback", "remove"))
@@ -256,13 +256,13 @@ def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, chan
     CHANGES[change](site)
     site.settled = False
 
-    before = site.server.state()
+    before = state_of(site.server)
     check = site.play("--check", "--diff")
     assert check, check.output
-    assert different(before, site.server.state()) == {}, "--check changes nothing"
+    assert different(before, state_of(site.server)) == {}, "--check changes nothing"
     real = site.play("--diff")
     assert real, real.output
-    found = different(before, site.server.state())
+    found = different(before, state_of(site.server))
     site.wanted.pop("gunicorn_force", None)
     site.settled = True
 
