@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import publish
 
-from .conftest import Controller, Server
+from .conftest import ROOT, Controller, Server
 
 Variables = dict[str, Any]
 
@@ -85,3 +85,28 @@ def test_from_a_git_url(
     shutil.rmtree(project / "collections", ignore_errors=True)
     ansible_galaxy("install", "--no-deps", "-p", "collections", f"git+file://{repository}", cwd=project)
     deploy(controller, server, variables, project, "pyweb.deploy.site")
+
+
+def test_molecule_in_a_project_that_copied_the_example(project: Path, repository: Path, tmp_path: Path) -> None:
+    ansible_galaxy("install", "--force", "--no-deps", "-p", "collections", f"git+file://{repository}", cwd=project)
+    copied = Path(shutil.copytree(ROOT / "examples" / "molecule", tmp_path / "shop"))
+    scenario = copied / "molecule" / "default"
+    lines = [*(scenario / "molecule.yml").read_text().splitlines(), *(scenario / "verify.yml").read_text().splitlines()]
+    assert len(lines) < 30, "docs/molecule.md promises that"
+    configuration = copied / "ansible.cfg"
+    configuration.write_text(f"[defaults]\ncollections_path = {project / 'collections'}\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
+    environment |= {"ANSIBLE_CONFIG": str(configuration), "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule")}
+
+    def molecule(command: str) -> str:
+        done = subprocess.run(
+            ["molecule", command], cwd=copied, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    try:
+        output = molecule("test")
+    finally:
+        molecule("destroy")
+    assert "Executing: default > verify" in output or "default ➜ verify" in output, output
