@@ -123,6 +123,7 @@ def variables(application: Path) -> dict[str, Any]:
         "gunicorn_name": "hello",
         "gunicorn_source": {"directory": str(application)},
         "gunicorn_health": {"path": "/healthz", "watch": 0},
+        "gunicorn_settings": {"workers": 2},  # each of them costs the test time to start
         "gunicorn_firewall_enable": True,
     }
 

@@ -124,6 +124,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory, clients: tuple[Machine, Mac
         "gunicorn_source": {"directory": str(directory)},
         "gunicorn_wsgi_app": "wsgi:app",
         "gunicorn_health": {"watch": 0},
+        "gunicorn_settings": {"workers": 2},
         "gunicorn_bind": ["0.0.0.0:8000", "[::]:8000"],
         "gunicorn_firewall_sources": clients[0].addresses,
         "gunicorn_firewall_enable": True,

@@ -147,6 +147,7 @@ def variables(application: Path) -> Variables:
         "gunicorn_name": "hello",
         "gunicorn_source": {"directory": str(application)},
         "gunicorn_health": {"watch": 0},
+        "gunicorn_settings": {"workers": 2},
         "gunicorn_index_url": url(),
     }
 

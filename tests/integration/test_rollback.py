@@ -22,7 +22,7 @@ def two(controller: Controller, site: Server, variables: Variables, application:
     change: Variables = {
         "gunicorn_health": {"path": "/ready"},
         "gunicorn_packages": ["itsdangerous==2.2.0"],
-        "gunicorn_settings": {"workers": 2},
+        "gunicorn_settings": {"workers": 3},
     }
     play = controller.play(site, {**variables, **change})
     assert play, play.output

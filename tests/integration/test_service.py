@@ -40,7 +40,7 @@ def main_pid(server: Server) -> int:
 def either(request: pytest.FixtureRequest, controller: Controller, site: Server, variables: Variables) -> Server:
     """Give the server with the application in either slot."""
     if request.param == "the other one":
-        assert controller.play(site, {**variables, "gunicorn_settings": {"workers": 2}})
+        assert controller.play(site, {**variables, "gunicorn_settings": {"workers": 3}})
     return site
 
 

@@ -64,6 +64,7 @@ class Site:
             "gunicorn_source": source,
             "gunicorn_wsgi_app": wsgi_app,
             "gunicorn_health": {"path": "/healthz", "watch": 0},
+            "gunicorn_settings": {"workers": 2},
             **variables,
         }
         return self.controller.play(self.server, wanted, *arguments, environment={"ANSIBLE_HOME": str(self.home)})

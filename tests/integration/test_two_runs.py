@@ -26,7 +26,7 @@ def test_the_second_one_fails_and_says_who_has_the_lock(
         while "start-pre" not in site.run("systemctl show --property SubState hello-check.service"):
             assert not first.done()
             time.sleep(0.2)
-        second = controller.play(site, {**variables, "gunicorn_settings": {"workers": 2}})
+        second = controller.play(site, {**variables, "gunicorn_settings": {"workers": 3}})
         outcome = first.result()
     assert not second
     assert "hello: another run is changing it" in " ".join(second.output.split())
@@ -34,14 +34,14 @@ def test_the_second_one_fails_and_says_who_has_the_lock(
     assert outcome, outcome.output
     assert load.failures == []
     assert site.get() == "Hello, Castor!"
-    third = controller.play(site, {**variables, "gunicorn_settings": {"workers": 2}})
+    third = controller.play(site, {**variables, "gunicorn_settings": {"workers": 3}})
     assert third, f"the lock was given back: {third.output}"
 
 
 def test_a_run_of_another_controller_that_never_came_back(
     controller: Controller, site: Server, variables: Variables
 ) -> None:
-    assert controller.play(site, {**variables, "gunicorn_settings": {"workers": 2}})
+    assert controller.play(site, {**variables, "gunicorn_settings": {"workers": 3}})
     lock = json.loads(site.run(f"cat {LOCK}"))
     lock.update(run="elsewhere", machine="elsewhere", controller="ci-7", user="bob", until=lock["until"] + 1e6)
     site.run(f"cat > {LOCK} <<'END'\n{json.dumps(lock)}\nEND")
