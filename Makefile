@@ -13,6 +13,8 @@ PYWEB_RELEASES ?= debian12 debian13
 SCENARIO ?= default
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+BENCH_ARGS ?=
+SERVED_ARGS ?=
 
 export PYTHON RELEASE PYWEB_RELEASES
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -125,6 +127,22 @@ test-downtime: setup images ## The same in full: takes hours, and writes docs/ze
 audit: setup ## Ask PyPI whether a package that is used here or put on hosts has a known weakness
 	$(call announce,advisories)
 	pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt -r roles/gunicorn/files/uv.txt
+
+BENCH := .cache/bench/venv/bin
+$(BENCH)/python: bench/requirements.txt
+	$(PYTHON) -m venv --clear .cache/bench/venv
+	$(BENCH)/pip install -qq --no-input --disable-pip-version-check -r bench/requirements.txt
+
+.PHONY: bench
+bench: setup images $(BENCH)/python ## Measure deploys beside what people use instead: takes 40 minutes, and writes docs/performance.md
+	PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.run $(BENCH_ARGS)
+	$(if $(BENCH_ARGS),,PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.served)
+	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
+
+.PHONY: bench-served
+bench-served: setup images $(BENCH)/python ## Only the served application (SERVED_ARGS=...)
+	PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.served $(SERVED_ARGS)
+	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
 
 .PHONY: test
 test: lint unit molecule integration downtime ## All of these, as CI runs them

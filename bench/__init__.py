@@ -1,0 +1,1 @@
+"""What a deploy costs, beside what people would use instead; see `make bench`."""

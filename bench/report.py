@@ -1,0 +1,137 @@
+"""Write docs/performance.md and its pictures from what bench/run.py and bench/served.py measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.pyweb.deploy.bench.measuring import Cost, Costs
+from ansible_collections.pyweb.deploy.tests.rig import ROOT
+from matplotlib.figure import Figure
+
+PAGE = ROOT / "docs" / "performance.md"
+TEMPLATE = ROOT / "bench" / "performance.template"
+PICTURES = ROOT / "docs" / "images"
+RESULTS = ROOT / ".cache" / "bench" / "results.json"
+OURS, HAND, PING = "the role", "hand-written playbook", "one ping"
+
+Results = Mapping[str, Mapping[str, Costs]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio of two medians that should not be higher."""
+
+    workload: str
+    contender: str
+    to_workload: str
+    to: str
+    most: float
+
+    def row(self, results: Results) -> list[str]:
+        """Give the row of the table; a goal whose figures are not there says so."""
+        told = f"at most {self.most} of {self.to}" + (
+            "" if self.workload == self.to_workload else f", {self.to_workload}"
+        )
+        try:
+            ratio = results[self.workload][self.contender].median / results[self.to_workload][self.to].median
+        except KeyError:
+            return [self.workload, told, "-", "not measured"]
+        return [self.workload, told, f"{ratio:.2f}", "met" if ratio <= self.most else "**not met**"]
+
+
+GOALS = (
+    Goal("nothing to do", OURS, "nothing to do", PING, 1.3),
+    Goal("nothing to do", OURS, "nothing to do", HAND, 0.25),
+    Goal("nothing to do, 12 servers", OURS, "nothing to do, 12 servers", HAND, 0.25),
+    Goal("nothing to do, 16 applications", OURS, "nothing to do, 1 applications", OURS, 3),
+    Goal("first deploy", OURS, "first deploy", HAND, 0.7),
+    Goal("new code", OURS, "new code", HAND, 0.8),
+)
+
+
+def load() -> tuple[dict[str, dict[str, Costs]], dict[str, str], list[dict[str, Any]]]:
+    """Read the figures: of deploys, what they were made with, and of the served application."""
+    data = json.loads(RESULTS.read_text())
+    results = {
+        workload: {name: Costs([Cost(**run) for run in runs]) for name, runs in found.items()}
+        for workload, found in data["results"].items()
+    }
+    return results, data["with"], data.get("served", [])
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def deploys(results: Results) -> str:
+    """Write what each way costs, for each workload."""
+    rows = []
+    for workload, found in results.items():
+        reference = found.get(HAND)
+        for name, costs in found.items():
+            least, most = costs.range
+            ratio = f"{costs.median / reference.median:.2f}" if reference else "-"
+            figures = (f"{costs.median:.1f}", f"{least:.1f} to {most:.1f}", f"{costs.cpu:.1f}")
+            rows.append([workload, name, *figures, f"{costs.memory / 2**20:.0f}", ratio])
+    headings = ("What is to be done", "With", "Seconds", "Range", "CPU seconds", "MiB", "To hand-written")
+    return table(headings, rows)
+
+
+def served(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write what the served application does with each configuration."""
+    headings = ("Application", "Configuration", "Requests/s", "p50 ms", "p99 ms", "Errors", "MiB")
+    keys = ("load", "configuration", "rate", "p50", "p99", "errors", "memory")
+    return table(headings, ([str(row[key]) for key in keys] for row in rows))
+
+
+def bars(results: Results, workloads: Sequence[str], name: str) -> None:
+    """Draw the medians of some workloads side by side, with their ranges."""
+    present = [workload for workload in workloads if workload in results]
+    who = list(dict.fromkeys(contender for workload in present for contender in results[workload]))
+    figure = Figure(figsize=(8, 1 + 0.55 * len(present) * max(len(who) / 3, 1)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / max(len(who), 1)
+    for number, contender in enumerate(who):
+        places = [place for place, workload in enumerate(present) if contender in results[workload]]
+        costs = [results[present[place]][contender] for place in places]
+        medians = [each.median for each in costs]
+        spread = [
+            [each.median - each.range[0] for each in costs],
+            [each.range[1] - each.median for each in costs],
+        ]
+        at = [place + number * height for place in places]
+        axes.barh(at, medians, height * 0.9, xerr=spread, label=contender, error_kw={"lw": 0.8})
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(present))], present)
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds, median and range; less is better")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize="small", frameon=False)
+    PICTURES.mkdir(exist_ok=True)
+    figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
+
+
+def main() -> int:
+    """Write the page."""
+    results, made_with, rows = load()
+    on_one = [workload for workload in results if "servers" not in workload and "applications" not in workload]
+    bars(results, on_one, "deploys")
+    bars(results, [workload for workload in results if "servers" in workload], "servers")
+    page = TEMPLATE.read_text().format(
+        machine="\n".join(f"- {key}: {value}" for key, value in made_with.items()),
+        goals=table(("What is to be done", "Goal", "Measured", ""), (goal.row(results) for goal in GOALS)),
+        deploys=deploys(results),
+        served=served(rows),
+    )
+    PAGE.write_text(page)
+    print(f"{PAGE} is written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Compare ways to deploy, interleaved, on servers of the rig, and write docs/performance.md (see `make bench`)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.pyweb.deploy.bench import contenders, measuring
+from ansible_collections.pyweb.deploy.bench.contenders import Contender, Job, Site
+from ansible_collections.pyweb.deploy.tests.rig import ROOT, Server, fresh_server
+
+APPLICATION = ROOT / "examples" / "flask_hello"
+RESULTS = ROOT / ".cache" / "bench" / "results.json"
+RELEASE = "debian13"
+SIXTY = Path(__file__).parent / "sixty.txt"
+"""Requirements that come to about sixty packages."""
+SMALL = ("toml==0.10.2", "pytz==2025.2", "toolz==1.0.0", "tabulate==0.9.0", "xmltodict==0.15.0", "zipp==3.23.0")
+"""What is required in addition, one after the other: no release of a package is installed twice."""
+
+
+@dataclass
+class Bench:
+    """The servers, and what was measured on them."""
+
+    servers: Sequence[Server]
+    work: Path
+    results: dict[str, dict[str, measuring.Costs]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def source(self, contender: Contender, kind: str) -> Path:
+        """Directory of the contender's copy of the application; made where it isn't there."""
+        path = self.work / f"{contender.name.replace(' ', '-').replace(',', '')}-{kind}"
+        if not path.exists():
+            shutil.copytree(APPLICATION, path)
+        return path
+
+    def once(self, contender: Contender, site: Site, servers: Sequence[Server], back: bool = False) -> measuring.Cost:
+        """Let a contender work."""
+        number = next(self.numbers)
+        directory = self.work / f"job-{number}"
+        directory.mkdir()
+        command = contender.command(Job(site, servers, directory, back))
+        return measuring.run(command, contender.environment, directory, directory / "output")
+
+    def time(
+        self, workload: str, contender: Contender, site: Site, servers: Sequence[Server], back: bool = False
+    ) -> None:
+        """Let a contender work, and keep what it cost."""
+        cost = self.once(contender, site, servers, back)
+        self.results.setdefault(workload, {}).setdefault(contender.name, measuring.Costs()).runs.append(cost)
+        print(f"  {workload:34} {contender.name:24} {cost.seconds:6.1f} s  {cost.cpu:6.1f} s CPU", flush=True)
+
+
+def edit(source: Path, mark: object) -> None:
+    """Change the code."""
+    with (source / "wsgi.py").open("a") as file:
+        file.write(f"# {mark}\n")
+
+
+def first_deploy(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
+    """Deploy to a server that is as it was installed."""
+    for turn, contender in itertools.product(range(repeat), who):
+        with contextlib.contextmanager(fresh_server)(f"bench-first-{turn}", RELEASE) as server:
+            bench.time("first deploy", contender, contender.site(bench.source(contender, "one")), [server])
+
+
+def changes(bench: Bench, who: Sequence[Contender], floor: Sequence[Contender], repeat: int) -> None:
+    """Do nothing, then change one thing after the other, on one server."""
+    server = bench.servers[:1]
+    sites = {contender.name: contender.site(bench.source(contender, "one")) for contender in who}
+    for contender in who:
+        bench.once(contender, sites[contender.name], server)
+    for turn in range(repeat):
+        for contender in (*floor, *who):
+            bench.time("nothing to do", contender, sites.get(contender.name, contender.site(Path())), server)
+        for contender in who:
+            edit(sites[contender.name].source, turn)
+            bench.time("new code", contender, sites[contender.name], server)
+        for contender in who:
+            site = replace(sites[contender.name], threads=3 + turn)
+            bench.time("another setting", contender, site, server)
+            sites[contender.name] = site
+        for contender in who:
+            # Going back is a deploy of what was there before, where a tool has no word for it.
+            before = replace(sites[contender.name], threads=2 + turn)
+            bench.time("going back", contender, before, server, back=True)
+            bench.once(contender, sites[contender.name], server)
+
+
+def requirements(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
+    """Require one package more, of an application with sixty."""
+    sites = {}
+    for contender in who:
+        source = bench.source(contender, "sixty")
+        shutil.copy(SIXTY, source / "requirements.txt")
+        sites[contender.name] = replace(contender.site(source), name=f"{contender.prefix}60", port=contender.port + 50)
+        bench.once(contender, sites[contender.name], bench.servers[:1])
+    for package, contender in itertools.product(SMALL[:repeat], who):
+        with (sites[contender.name].source / "requirements.txt").open("a") as file:
+            file.write(f"{package}\n")
+        bench.time("one requirement more, of 60", contender, sites[contender.name], bench.servers[:1])
+
+
+def many_applications(bench: Bench, who: Sequence[Contender], counts: Sequence[int], repeat: int) -> None:
+    """Do nothing, for several applications on one server."""
+    last = bench.servers[-1:]
+    sites = {}
+    for contender, count in itertools.product(who, counts):
+        site = replace(contender.site(bench.source(contender, "many")), applications=count)
+        sites[contender.name, count] = replace(site, name=f"{contender.prefix}n", port=contender.port + 60)
+    for contender in who:
+        bench.once(contender, sites[contender.name, max(counts)], last)
+    for _turn, contender, count in itertools.product(range(repeat), who, counts):
+        site = sites[contender.name, count]
+        # One application is the first of the several.
+        site = site if count > 1 else replace(site, name=f"{site.name}0")
+        bench.time(f"nothing to do, {count} applications", contender, site, last)
+
+
+def many_servers(
+    bench: Bench, who: Sequence[Contender], floor: Sequence[Contender], counts: Sequence[int], repeat: int
+) -> None:
+    """Do nothing, and change the code, on several servers."""
+    sites = {contender.name: contender.site(bench.source(contender, "fleet")) for contender in who}
+    sites = {name: replace(site, name=f"{site.name}f", port=site.port + 70) for name, site in sites.items()}
+    for contender in who:
+        bench.time(f"first deploy, {len(bench.servers)} servers", contender, sites[contender.name], bench.servers)
+    for turn, count in itertools.product(range(repeat), counts):
+        for contender in (*floor, *who):
+            site = sites.get(contender.name, contender.site(Path()))
+            bench.time(f"nothing to do, {count} servers", contender, site, bench.servers[:count])
+        if turn == 0:
+            for contender in who:
+                edit(sites[contender.name].source, f"{turn}, {count}")
+                bench.time(f"new code, {count} servers", contender, sites[contender.name], bench.servers[:count])
+
+
+def versions() -> dict[str, str]:
+    """Tell what was measured with."""
+    ansible = subprocess.run(["ansible", "--version"], check=True, capture_output=True, text=True).stdout
+    tool = subprocess.run([str(contenders.PYINFRA), "--version"], check=True, capture_output=True, text=True).stdout
+    ansible = ansible.splitlines()[0].replace("[", "").replace("]", "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB",
+        "controller": f"Python {platform.python_version()}, {ansible}",
+        "servers": f"{RELEASE}, containers on the same machine, over SSH with pipelining",
+        "pyinfra": tool.strip(),
+        "Gunicorn": contenders.GUNICORN,
+    }
+
+
+def main() -> int:
+    """Measure, and keep the figures for the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each (default: %(default)s)")
+    parser.add_argument("--servers", type=int, nargs="+", default=[4, 12], help="numbers of servers")
+    parser.add_argument("--applications", type=int, nargs="+", default=[1, 4, 16], help="numbers of applications")
+    parser.add_argument("--only", nargs="+", help="first, changes, requirements, applications, servers (default: all)")
+    parser.add_argument("--alone", action="store_true", help="several servers: only the role and the ping")
+    arguments = parser.parse_args()
+
+    every = [contenders.ROLE, contenders.HANDWRITTEN, contenders.WITH_PYINFRA]
+    floor = [contenders.EMPTY, contenders.PING]
+    with_mitogen = [found] if (found := contenders.mitogen()) else []
+    on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
+    parts: dict[str, Callable[[Bench], None]] = {
+        "first": lambda bench: first_deploy(bench, [*every, contenders.ROLE_UV], arguments.repeat),
+        "changes": lambda bench: changes(bench, [*every, *with_mitogen], floor, arguments.repeat),
+        "requirements": lambda bench: requirements(bench, [*every, contenders.ROLE_UV], arguments.repeat),
+        "applications": lambda bench: many_applications(
+            bench, [contenders.ROLE], arguments.applications, arguments.repeat
+        ),
+        "servers": lambda bench: many_servers(
+            bench, on_fleet, [contenders.PING], sorted(arguments.servers), arguments.repeat
+        ),
+    }
+    chosen = arguments.only or list(parts)
+    count = max(arguments.servers) if "servers" in chosen else 1
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyweb-bench-")))
+        start = contextlib.contextmanager(fresh_server)
+        servers = [stack.enter_context(start(f"bench-{number}", RELEASE)) for number in range(count)]
+        bench = Bench(servers, work)
+        try:
+            for name in chosen:
+                print(name, flush=True)
+                parts[name](bench)
+        except measuring.CommandFailedError as problem:
+            print(f"bench: {problem}", file=sys.stderr)
+            print(Path(str(problem).rpartition("see ")[2]).read_text()[-3000:], file=sys.stderr)
+            return 1
+        save(bench, versions(), time.monotonic() - started)
+    return 0
+
+
+def save(bench: Bench, made_with: dict[str, str], seconds: float) -> None:
+    """Add the figures to those that are there: each part can be measured by itself."""
+    data: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"results": {}}
+    data["with"] = {**made_with, "minutes": f"{seconds / 60:.0f}"}
+    for workload, found in bench.results.items():
+        data["results"][workload] = {name: [asdict(run) for run in costs.runs] for name, costs in found.items()}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(data, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Compare settings of Gunicorn under load, interleaved, as the role deploys them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.pyweb.deploy.tests.rig import ROOT, SSH_CONFIG, Controller, Server, fresh_server
+
+APPLICATION = Path(__file__).parent / "served_application"
+RESULTS = ROOT / ".cache" / "bench" / "results.json"
+RELEASE = "debian13"
+PORT = 8000
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "the role's default": {},
+    "tutorial: 2n + 1 workers, 2 threads": {"workers": 5, "threads": 2, "worker_class": "gthread"},
+    "sync, 2n + 1 workers": {"workers": 5, "worker_class": "sync"},
+    "gthread, n workers, 8 threads": {"workers": 2, "threads": 8},
+    "gthread, n workers, 16 threads": {"workers": 2, "threads": 16},
+    "gthread, n workers, 32 threads": {"workers": 2, "threads": 32},
+    "gthread, n + 1 workers, 16 threads": {"workers": 3, "threads": 16},
+    "gthread, 2n + 1 workers, 8 threads": {"workers": 5, "threads": 8},
+    "gthread, 2n + 1 workers, 16 threads": {"workers": 5, "threads": 16},
+    "gevent, n workers": {"workers": 2, "worker_class": "gevent"},
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of load."""
+
+    name: str
+    path: str
+    connections: int
+    slow: int = 0
+    """Connections beside it that never finish their request."""
+
+
+LOADS = (
+    Kind("hello-world", "/", 32),
+    Kind("20 ms wait", "/wait", 64),
+    Kind("1 MiB answer", "/big", 16),
+    Kind("200 keep-alive connections", "/", 200),
+    Kind("slow clients", "/", 32, slow=8),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What wrk tells."""
+
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+
+
+def milliseconds(text: str) -> float:
+    """Read a time as wrk writes it."""
+    for unit, factor in (("us", 0.001), ("ms", 1), ("s", 1000), ("m", 60000)):
+        if re.fullmatch(rf"[\d.]+{unit}", text):
+            return float(text.removesuffix(unit)) * factor
+    raise ValueError(f"wrk told the time {text!r}")
+
+
+def answer(output: str) -> Answer:
+    """Read the report of wrk."""
+    rate = float(re.findall(r"Requests/sec: +([\d.]+)", output)[0])
+    (p50,), (p99,) = (re.findall(rf"^ +{part}% +(\S+)", output, re.MULTILINE) for part in (50, 99))
+    errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", output)))
+    errors += sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", output)))
+    return Answer(rate, milliseconds(p50), milliseconds(p99), errors)
+
+
+@contextlib.contextmanager
+def slow_clients(address: str, count: int) -> Iterator[None]:
+    """Hold connections on which a request comes in, a header a second."""
+    stop = threading.Event()
+
+    def crawl() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), socket.create_connection((address, PORT), timeout=5) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+                while not stop.wait(1):
+                    connection.sendall(b"X-Slow: 1\r\n")
+
+    threads = [threading.Thread(target=crawl) for _number in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def memory(server: Server) -> float:
+    """Proportional set size of the application's processes together, in MiB."""
+    return float(
+        server.run(
+            "slice=$(systemctl show --property ControlGroup --value bench.service); "
+            "for pid in $(cat /sys/fs/cgroup$slice/cgroup.procs); do cat /proc/$pid/smaps_rollup; done "
+            "| awk '/^Pss:/ {kib += $2} END {print kib / 1024}'"
+        )
+    )
+
+
+def measure(server: Server, client: Server, kind: Kind, seconds: int) -> Answer:
+    """Ask for some seconds."""
+    url = f"http://{server.address}:{PORT}{kind.path}"
+    with slow_clients(server.address, kind.slow):
+        time.sleep(0.5)
+        command = f"wrk --threads 2 --connections {kind.connections} --duration {seconds}s --timeout 5s --latency {url}"
+        return answer(client.run(command))
+
+
+def rounds(
+    controller: Controller, server: Server, client: Server, repeat: int, seconds: int, chosen: Sequence[str]
+) -> dict[tuple[str, str], list[tuple[Answer, float]]]:
+    """Measure each configuration with each load, again and again."""
+    found: dict[tuple[str, str], list[tuple[Answer, float]]] = {}
+    for _turn in range(repeat):
+        for name in chosen:
+            settings = CONFIGURATIONS[name]
+            packages = ["gevent"] if settings.get("worker_class") == "gevent" else []
+            play = controller.play(
+                server,
+                {
+                    "gunicorn_name": "bench",
+                    "gunicorn_source": {"directory": str(APPLICATION)},
+                    "gunicorn_settings": settings,
+                    "gunicorn_packages": packages,
+                    "gunicorn_health": {"watch": 0},
+                },
+            )
+            if not play:
+                raise SystemExit(play.output)
+            for kind in LOADS:
+                told = measure(server, client, kind, seconds)
+                found.setdefault((kind.name, name), []).append((told, memory(server)))
+                print(
+                    f"  {kind.name:28} {name:38} {told.rate:8.0f}/s  p99 {told.p99:8.1f} ms  {told.errors}", flush=True
+                )
+    return found
+
+
+def main() -> int:
+    """Measure, and keep the figures for the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=2, help="runs of each (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=5, help="of each run (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", default=list(CONFIGURATIONS), help="configurations")
+    arguments = parser.parse_args()
+    start = contextlib.contextmanager(fresh_server)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(start("bench-served", RELEASE))
+        client = stack.enter_context(start("bench-load", RELEASE))
+        client.run("apt-get update -q && apt-get install -qy --no-install-recommends wrk")
+        directory = ROOT / ".cache" / "bench"
+        directory.mkdir(parents=True, exist_ok=True)
+        controller = Controller(directory, SSH_CONFIG)
+        found = rounds(controller, server, client, arguments.repeat, arguments.seconds, arguments.only)
+    data = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"results": {}, "with": {}}
+    data["served"] = [
+        {
+            "load": load,
+            "configuration": name,
+            "rate": round(statistics.median(each.rate for each, _memory in runs)),
+            "p50": round(statistics.median(each.p50 for each, _memory in runs), 1),
+            "p99": round(statistics.median(each.p99 for each, _memory in runs), 1),
+            "errors": sum(each.errors for each, _memory in runs),
+            "memory": round(statistics.median(memory for _each, memory in runs)),
+        }
+        for (load, name), runs in sorted(found.items())
+    ]
+    RESULTS.write_text(json.dumps(data, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
