@@ -132,7 +132,14 @@ def pyinfra(job: Job) -> list[str]:
     """Deploy with pyinfra."""
     templates = str(BENCH / "handwritten" / "templates")
     data = {**app_variables(job, job.site.name, job.site.port), "templates": templates}
-    hosts = [(server.name, {"ssh_config_file": str(SSH_CONFIG), "_sudo": True}) for server in job.servers]
+    login = {
+        "ssh_user": "deploy",
+        "ssh_key": str(SSH_CONFIG.with_name("id_ed25519")),
+        "ssh_strict_host_key_checking": "off",
+        "ssh_known_hosts_file": os.devnull,
+        "_sudo": True,
+    }
+    hosts = [(server.name, {"ssh_hostname": server.address, **login}) for server in job.servers]
     inventory = job.write("inventory.py", f"servers = ({hosts!r}, {data!r})\n")
     return [str(PYINFRA), "-y", str(inventory), str(BENCH / "pyinfra" / "deploy.py")]
 

@@ -35,7 +35,7 @@ code = files.sync(
     dir_mode="755",
     add_deploy_dir=False,
 )
-venv = pip.venv(name="Create the venv", path=f"{home}/venv")
+venv = pip.venv(name="Create the venv", path=f"{home}/venv", python="python3")
 packages = pip.packages(
     name="Install the requirements and Gunicorn",
     packages=[f"gunicorn=={data.gunicorn_release}"],
