@@ -14,6 +14,7 @@ description:
   - Does for each file what M(ansible.builtin.copy) does with C(content), in one execution on the host for all of them.
     M(ansible.builtin.copy) needs seven for each file that it writes.
   - What is as it should be is left alone. Each file and each link is replaced as a whole, at once.
+  - The texts are not in the journal of the host, and in the output only with C(--diff).
 author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
@@ -175,10 +176,16 @@ def main() -> None:
         },
         add_file_common_args=True,
         supports_check_mode=True,
+        no_log=True,  # in the journal of the host: it would have all texts
     )
     dest = path = module.params["dest"]
+    # What -vvv shows is without the texts, as that of copy and template.
+    invocation = {"module_args": {**module.params, "files": list(module.params["files"])}}
     if module.params["directory_mode"] is None and not os.path.isdir(dest) and not module.check_mode:
-        module.fail_json(msg=f"dest: got {dest!r}, which is no directory on the host. It accepts one that is there.")
+        module.fail_json(
+            msg=f"dest: got {dest!r}, which is no directory on the host. It accepts one that is there.",
+            invocation=invocation,
+        )
     shipment = Shipment(module)
     try:
         if module.params["directory_mode"] is not None:
@@ -190,9 +197,9 @@ def main() -> None:
             path = os.path.join(dest, name)
             shipment.link(path, str(target))
     except OSError as problem:
-        module.fail_json(msg=f"can't write {path}: {problem.strerror}", written=shipment.written)
+        module.fail_json(msg=f"can't write {path}: {problem.strerror}", written=shipment.written, invocation=invocation)
     shown = {"diff": shipment.diff} if module._diff else {}
-    module.exit_json(changed=bool(shipment.diff), written=shipment.written, **shown)
+    module.exit_json(changed=bool(shipment.diff), written=shipment.written, invocation=invocation, **shown)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.modules import ship_files
 
@@ -168,7 +169,14 @@ def test_a_directory_where_a_link_should_be(ship: Ship, etc: Path) -> None:
     assert (found["failed"], found["msg"]) == (True, f"can't write {etc}/current: Is a directory")
 
 
-def test_texts_are_shown_only_where_somebody_asks(ship: Ship) -> None:
+@pytest.mark.parametrize("problem", [False, True])
+def test_texts_are_shown_only_where_somebody_asks(
+    ship: Ship, etc: Path, monkeypatch: pytest.MonkeyPatch, problem: bool
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "_log_to_syslog", lambda _module, text: logged.append(text))
+    if problem:
+        (etc / "shop.service").mkdir()
     found = ship(_ansible_diff=False)
-    assert "diff" not in found
-    assert not any(text in str(found["written"]) for text in FILES.values())
+    assert found["invocation"]["module_args"]["files"] == list(FILES)
+    assert not any(text in str([found, logged]) for text in ("ExecStart", "no line break"))
