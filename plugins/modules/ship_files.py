@@ -170,14 +170,15 @@ def main() -> None:
         argument_spec={
             "dest": {"type": "path", "required": True},
             "directory_mode": {"type": "raw"},
-            "files": {"type": "dict", "default": {}},
+            "files": {"type": "dict", "default": {}, "no_log": True},
             "links": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": True},
         },
         add_file_common_args=True,
         supports_check_mode=True,
-        no_log=True,  # in the journal of the host: it would have all texts
     )
+    # What no_log keeps out of the journal, --diff may show.
+    module.no_log_values.clear()
     dest = path = module.params["dest"]
     # What -vvv shows is without the texts, as that of copy and template.
     invocation = {"module_args": {**module.params, "files": list(module.params["files"])}}

@@ -161,7 +161,7 @@ def test_an_index_out_of_reach_touches_nothing_that_runs(
         ),
         (
             {"gunicorn_name": "A B", "gunicorn_bind": 8000, "gunicorn_keep_releases": 0, "gunicorn_workers": 4}
-            | {"gunicorn_source": [], "gunicorn_health": {"pth": "/"}, "gunicorn_user": None},
+            | {"gunicorn_source": [], "gunicorn_health": {"pth": "/"}, "gunicorn_user": None, "gunicorn_settings": {}},
             [
                 *(
                     "gunicorn_name: got",

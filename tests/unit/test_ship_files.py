@@ -26,7 +26,7 @@ def ship(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ship:
     def run(**arguments: Any) -> Data:
         arguments = {"dest": str(tmp_path / "etc"), "files": FILES, "mode": "0640", **arguments}
         home = tmp_path / "home"
-        internal = {"_ansible_remote_tmp": str(home), "_ansible_diff": True}
+        internal = {"_ansible_remote_tmp": str(home), "_ansible_diff": True, "_ansible_no_log": False}
         with patch_module_args({**internal, **arguments}), pytest.raises(SystemExit):
             ship_files.main()
         assert not home.exists(), "it leaves nothing in the home of root"
