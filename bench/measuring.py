@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -10,6 +11,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from ansible_collections.pyweb.deploy.tests.rig import ROOT
+
+RELEASE = "debian13"
+"""What the servers run."""
+
+RESULTS = ROOT / ".cache" / "bench" / "results.json"
+"""What was measured so far: each part can be measured by itself."""
 
 INTERVAL = 0.25
 """Seconds between two looks at the memory."""
@@ -56,6 +66,18 @@ class Costs:
         """Seconds, the least and the most."""
         seconds = [run.seconds for run in self.runs]
         return min(seconds), max(seconds)
+
+
+def stored() -> dict[str, Any]:
+    """Read `RESULTS`: ``results`` of deploys, ``with`` what they were made, and ``served`` applications."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return {"results": {}, "with": {}, "served": [], **found}
+
+
+def store(data: dict[str, Any]) -> None:
+    """Write `RESULTS`."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(data, indent=1))
 
 
 def below(pid: int) -> set[int]:

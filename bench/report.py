@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.bench.measuring import Cost, Costs
+from ansible_collections.pyweb.deploy.bench import contenders
+from ansible_collections.pyweb.deploy.bench.measuring import Cost, Costs, stored
 from ansible_collections.pyweb.deploy.tests.rig import ROOT
 from matplotlib.figure import Figure
 
 PAGE = ROOT / "docs" / "performance.md"
 TEMPLATE = ROOT / "bench" / "performance.template"
 PICTURES = ROOT / "docs" / "images"
-RESULTS = ROOT / ".cache" / "bench" / "results.json"
-OURS, HAND, PING = "the role", "hand-written playbook", "one ping"
+OURS, HAND, PING = (each.name for each in (contenders.ROLE, contenders.HANDWRITTEN, contenders.PING))
 
 Results = Mapping[str, Mapping[str, Costs]]
 
@@ -55,12 +54,12 @@ GOALS = (
 
 def load() -> tuple[dict[str, dict[str, Costs]], dict[str, str], list[dict[str, Any]]]:
     """Read the figures: of deploys, what they were made with, and of the served application."""
-    data = json.loads(RESULTS.read_text())
+    data = stored()
     results = {
         workload: {name: Costs([Cost(**run) for run in runs]) for name, runs in found.items()}
         for workload, found in data["results"].items()
     }
-    return results, data["with"], data.get("served", [])
+    return results, data["with"], data["served"]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

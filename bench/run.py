@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import platform
 import shutil
@@ -16,15 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.pyweb.deploy.bench import contenders, measuring
 from ansible_collections.pyweb.deploy.bench.contenders import Contender, Job, Site
+from ansible_collections.pyweb.deploy.bench.measuring import RELEASE
 from ansible_collections.pyweb.deploy.tests.rig import ROOT, Server, fresh_server
 
 APPLICATION = ROOT / "examples" / "flask_hello"
-RESULTS = ROOT / ".cache" / "bench" / "results.json"
-RELEASE = "debian13"
 SIXTY = Path(__file__).parent / "sixty.txt"
 """Requirements that come to about sixty packages."""
 SMALL = ("toml==0.10.2", "pytz==2025.2", "toolz==1.0.0", "tabulate==0.9.0", "xmltodict==0.15.0", "zipp==3.23.0")
@@ -211,12 +208,11 @@ def main() -> int:
 
 def save(bench: Bench, made_with: dict[str, str], seconds: float) -> None:
     """Add the figures to those that are there: each part can be measured by itself."""
-    data: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"results": {}}
+    data = measuring.stored()
     data["with"] = {**made_with, "minutes": f"{seconds / 60:.0f}"}
     for workload, found in bench.results.items():
         data["results"][workload] = {name: [asdict(run) for run in costs.runs] for name, costs in found.items()}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(data, indent=1))
+    measuring.store(data)
 
 
 if __name__ == "__main__":

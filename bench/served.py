@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 import socket
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.pyweb.deploy.tests.rig import ROOT, SSH_CONFIG, Controller, Server, fresh_server
+from ansible_collections.pyweb.deploy.bench import measuring
+from ansible_collections.pyweb.deploy.bench.measuring import RELEASE
+from ansible_collections.pyweb.deploy.tests.rig import SSH_CONFIG, Controller, Server, fresh_server
 
 APPLICATION = Path(__file__).parent / "served_application"
-RESULTS = ROOT / ".cache" / "bench" / "results.json"
-RELEASE = "debian13"
 PORT = 8000
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -169,11 +169,10 @@ def main() -> int:
         server = stack.enter_context(start("bench-served", RELEASE))
         client = stack.enter_context(start("bench-load", RELEASE))
         client.run("apt-get update -q && apt-get install -qy --no-install-recommends wrk")
-        directory = ROOT / ".cache" / "bench"
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyweb-bench-")))
         controller = Controller(directory, SSH_CONFIG)
         found = rounds(controller, server, client, arguments.repeat, arguments.seconds, arguments.only)
-    data = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"results": {}, "with": {}}
+    data = measuring.stored()
     data["served"] = [
         {
             "load": load,
@@ -186,7 +185,7 @@ def main() -> int:
         }
         for (load, name), runs in sorted(found.items())
     ]
-    RESULTS.write_text(json.dumps(data, indent=1))
+    measuring.store(data)
     return 0
 
 
