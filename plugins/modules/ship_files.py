@@ -104,7 +104,7 @@ def told(path: str, before: Any, after: Any) -> dict[str, Any]:
 def temporary(path: str) -> str:
     """Name beside a path. Not in module.tmpdir, which would make a directory in the home of root."""
     directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.{os.getpid()}")
+    return os.path.join(directory, f".{name}.{os.urandom(8).hex()}")  # of a run that was killed one may be left
 
 
 class Shipment:
