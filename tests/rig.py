@@ -116,7 +116,9 @@ class Server:
             f"find {places} ! -path '/etc/resolv.conf' -printf 'path %p %y %m %u %g %s %l\\n' 2>/dev/null | sort;"
             f"find {places} -type f ! -path '*/venvs/*' 2>/dev/null | sort | xargs -d '\\n' sha256sum;"
             "dpkg-query --show --showformat 'package ${Package} ${Version}\\n'; getent passwd | sed 's/^/user /';"
-            "systemctl list-units --all --plain --no-legend 'hello*' | sort | sed 's/^/unit /'"
+            # A socket is `listening` or `running` by who came first, a connection or the service: both are up.
+            "systemctl list-units --all --plain --no-legend 'hello*' | sort | sed -E 's/  +/ /g;"
+            " s/^([^ ]+[.]socket .* active) (listening|running) /\\1 up /; s/^/unit /'"
         )
 
 
