@@ -40,11 +40,12 @@ class ActionModule(ActionBase):
         try:
             with opened(place) as directory:
                 self._check(directory, options)
-                archive.write(directory, options["exclude"], packed)
+                archive.write(directory, options["exclude"], packed, os.path.basename(options["dest"]))
             if self._task.check_mode and not self._is_complete(options["dest"], task_vars or {}):
                 return {**result, "changed": True}
             size = os.path.getsize(packed)
-            return {**result, **self._unpack(packed, options["dest"], task_vars or {}), "size": size}
+            unpacked = self._unpack(packed, os.path.dirname(options["dest"]), task_vars or {})
+            return {**result, **unpacked, "dest": options["dest"], "size": size}
         except ValueError as problem:
             raise AnsibleActionFail(f"ship_directory: can't read {options['src']}: {problem}") from problem
         except OSError as problem:

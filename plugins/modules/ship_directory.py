@@ -24,7 +24,7 @@ options:
     type: path
     required: true
   dest:
-    description: Existing directory on the host.
+    description: Directory on the host, which is made where it isn't there; the one that it is in must be.
     type: path
     required: true
   digest:

@@ -1,17 +1,18 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Write several small text files and links at once."""
+"""Write several small text files, links and directories at once."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ship_files
-short_description: Write small text files and links, all of them at once
+short_description: Write small text files, links and directories, all of them at once
 version_added: "0.1.0"
 description:
   - Writes texts to files below one directory, gives them an owner, a group and a mode, and makes symbolic links.
-  - Does for each file what M(ansible.builtin.copy) does with C(content), in one execution on the host for all of them.
+  - Does for each file what M(ansible.builtin.copy) does with C(content), and for each link and directory what
+    M(ansible.builtin.file) does, in one execution on the host for all of them.
     M(ansible.builtin.copy) needs seven for each file that it writes.
   - What is as it should be is left alone. Each file and each link is replaced as a whole, at once.
   - The texts are not in the journal of the host, and in the output only with C(--diff).
@@ -29,8 +30,15 @@ options:
       - Mode of O(dest), which is made where it isn't there, and gets O(owner) and O(group).
       - Without it the directory is left as it is.
     type: raw
+  directories:
+    description:
+      - Modes of directories by their names, which are relative to O(dest). They are made where they aren't there, and
+        get O(owner) and O(group).
+    type: dict
+    default: {}
   files:
-    description: Texts by the names of the files, which are relative to O(dest). They are written in this order.
+    description:
+      - Texts by the names of the files, which are relative to O(dest). They come after O(directories), in this order.
     type: dict
     default: {}
   links:
@@ -66,6 +74,8 @@ EXAMPLES = r"""
   pyweb.deploy.ship_files:
     dest: /srv/shop
     directory_mode: "0755"
+    directories:
+      uploads: "0700"
     files:
       settings-7.ini: "workers = 4\n"
     links:
@@ -124,14 +134,14 @@ class Shipment:
         if self.module.set_fs_attributes_if_different(arguments, False, diff=attributes) and not new:
             self.diff.append(told(path, attributes["before"], attributes["after"]))
 
-    def directory(self, path: str) -> None:
-        """Make the directory, or mend its attributes."""
+    def directory(self, path: str, mode: Any) -> None:
+        """Make a directory, or mend its attributes."""
         new = not os.path.isdir(path)
         if new:
             self.diff.append(told(path, {"state": "absent"}, {"state": "directory"}))
             if not self.check:
                 os.mkdir(path)
-        self.settle(path, new, self.module.params["directory_mode"])
+        self.settle(path, new, mode)
 
     def file(self, path: str, text: str) -> None:
         """Write a file where it differs."""
@@ -170,6 +180,7 @@ def main() -> None:
         argument_spec={
             "dest": {"type": "path", "required": True},
             "directory_mode": {"type": "raw"},
+            "directories": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "links": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": True},
@@ -190,7 +201,10 @@ def main() -> None:
     shipment = Shipment(module)
     try:
         if module.params["directory_mode"] is not None:
-            shipment.directory(dest)
+            shipment.directory(dest, module.params["directory_mode"])
+        for name, mode in module.params["directories"].items():
+            path = os.path.join(dest, name)
+            shipment.directory(path, mode)
         for name, text in module.params["files"].items():
             path = os.path.join(dest, name)
             shipment.file(path, str(text))

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
 
-def write(directory: str, exclude: Iterable[str], destination: str) -> None:
-    """Write a reproducible ``tar.gz`` of what travels: root owns it all, time stamps are zero.
+def write(directory: str, exclude: Iterable[str], destination: str, top: str) -> None:
+    """Write a reproducible ``tar.gz`` of what travels, in a directory `top`: root owns it all, time stamps are zero.
 
     Raises `OSError` where a file can't be read or the archive can't be written.
     """
@@ -29,20 +29,22 @@ def write(directory: str, exclude: Iterable[str], destination: str) -> None:
         gzip.GzipFile("", "wb", compresslevel=6, fileobj=output, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
+        archive.addfile(_member(top, tarfile.DIRTYPE, source.EXECUTABLE))
         made: set[str] = set()
         for entry in source.entries(directory, exclude):
-            for parent in _parents(entry.path):
+            path = f"{top}/{entry.path}"
+            for parent in _parents(path)[1:]:
                 if parent not in made:
                     made.add(parent)
                     archive.addfile(_member(parent, tarfile.DIRTYPE, source.EXECUTABLE))
             if entry.link is not None:
-                member = _member(entry.path, tarfile.SYMTYPE, entry.mode)
+                member = _member(path, tarfile.SYMTYPE, entry.mode)
                 member.linkname = entry.link
                 archive.addfile(member)
                 continue
             with open(os.path.join(directory, entry.path), "rb") as file:
                 content = file.read()
-            member = _member(entry.path, tarfile.REGTYPE, entry.mode)
+            member = _member(path, tarfile.REGTYPE, entry.mode)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
 

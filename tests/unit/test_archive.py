@@ -43,36 +43,38 @@ def test_it_unpacks_to_the_same_digest(app: Path, tmp_path: Path) -> None:
     for name in ("a b/ü\nname", "tests/test_x.py", f"{'long/' * 30}{'name' * 40}"):
         (app / name).parent.mkdir(parents=True)
         (app / name).write_text("x")
-    archive.write(str(app), ["tests"], str(tmp_path / "a.tar.gz"))
+    archive.write(str(app), ["tests"], str(tmp_path / "a.tar.gz"), "top")
     unpacked = untar(tmp_path / "a.tar.gz", tmp_path / "unpacked")
-    assert source.digest(str(unpacked)) == source.digest(str(app), ["tests"])
-    assert not (unpacked / "tests").exists()
+    assert source.digest(str(unpacked / "top")) == source.digest(str(app), ["tests"])
+    assert not (unpacked / "top/tests").exists()
 
 
 def test_it_unpacks_readable_for_the_service(app: Path, tmp_path: Path) -> None:
     for path in app.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o700 if path.is_dir() else 0o600)
-    archive.write(str(app), [], str(tmp_path / "a.tar.gz"))
+    archive.write(str(app), [], str(tmp_path / "a.tar.gz"), "top")
     unpacked = untar(tmp_path / "a.tar.gz", tmp_path / "unpacked")
-    assert (unpacked / "shop").stat().st_mode & 0o777 == 0o755
-    assert (unpacked / "wsgi.py").stat().st_mode & 0o777 == 0o644
+    assert (unpacked / "top").stat().st_mode & 0o777 == 0o755
+    assert (unpacked / "top/shop").stat().st_mode & 0o777 == 0o755
+    assert (unpacked / "top/wsgi.py").stat().st_mode & 0o777 == 0o644
 
 
 def test_it_is_reproducible(app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive.write(str(app), [], str(tmp_path / "one.tar.gz"))
+    archive.write(str(app), [], str(tmp_path / "one.tar.gz"), "top")
     copy = shutil.copytree(app, tmp_path / "copy", symlinks=True)
     os.utime(copy / "wsgi.py", (1, 1))
     monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
-    archive.write(str(copy), [], str(tmp_path / "two.tar.gz"))
+    archive.write(str(copy), [], str(tmp_path / "two.tar.gz"), "top")
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
 
 
 def test_root_owns_what_is_in_it(app: Path, tmp_path: Path) -> None:
-    archive.write(str(app), [], str(tmp_path / "a.tar.gz"))
+    archive.write(str(app), [], str(tmp_path / "a.tar.gz"), "top")
     with tarfile.open(tmp_path / "a.tar.gz") as packed:
         members = packed.getmembers()
-    assert [member.name for member in members] == ["bin", "bin/tool", "latest", "shop", "shop/main.py", "wsgi.py"]
+    inside = ["bin", "bin/tool", "latest", "shop", "shop/main.py", "wsgi.py"]
+    assert [member.name for member in members] == ["top", *(f"top/{name}" for name in inside)]
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "root", "root")}
 
 

@@ -44,7 +44,7 @@ def ship(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Ship:
         return {"exists": path == "/srv/there/.complete"}
 
     def unpack(_self: Any, archive: str, dest: str, _task_vars: Any) -> dict[str, Any]:
-        return {"changed": True, "dest": dest, "content": Path(archive).read_bytes()}
+        return {"changed": True, "place": dest, "content": Path(archive).read_bytes()}
 
     monkeypatch.setattr(ActionModule, "_execute_remote_stat", stat)
     monkeypatch.setattr(ActionModule, "_unpack", unpack)
@@ -68,9 +68,10 @@ def arguments(app: Path, *exclude: str, dest: str = "/srv/there") -> dict[str, A
 
 def test_it_packs_what_the_digest_is_of(ship: Ship, app: Path, tmp_path: Path) -> None:
     result = ship(**arguments(app, "tests"))
-    archive.write(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"))
+    archive.write(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"), "there")
     assert result["content"] == (tmp_path / "wanted.tar.gz").read_bytes()
-    assert (result["changed"], result["dest"], result["size"]) == (True, "/srv/there", len(result["content"]))
+    assert (result["changed"], result["place"]) == (True, "/srv")
+    assert (result["dest"], result["size"]) == ("/srv/there", len(result["content"]))
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

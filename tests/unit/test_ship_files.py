@@ -147,6 +147,27 @@ def test_the_directory_is_made_where_it_may_be(ship: Ship, etc: Path) -> None:
     assert etc.stat().st_mode & 0o777 == 0o750
 
 
+def test_directories(ship: Ship, etc: Path) -> None:
+    wanted = {"releases": "0755", "releases/old": "0700"}
+    paths = [etc / name for name in wanted]
+    for check_mode in (True, False):
+        found = ship(directories=wanted, files={}, _ansible_check_mode=check_mode)
+        assert told(found) == [(str(path), {"state": "absent"}, {"state": "directory"}) for path in paths]
+        assert [path.is_dir() for path in paths] == [not check_mode] * 2
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o755, 0o700]
+    assert ship(directories=wanted, files={})["changed"] is False
+    paths[0].chmod(0o700)
+    assert told(ship(directories=wanted, files={})) == [(str(paths[0]), {"mode": "0700"}, {"mode": "0755"})]
+    assert paths[0].stat().st_mode & 0o777 == 0o755
+
+
+def test_a_file_where_a_directory_should_be(ship: Ship, etc: Path) -> None:
+    (etc / "releases").write_text("of somebody\n")
+    found = ship(directories={"releases": "0755"}, files={})
+    assert (found["failed"], found["msg"]) == (True, f"can't write {etc}/releases: File exists")
+    assert (etc / "releases").read_text() == "of somebody\n"
+
+
 @pytest.mark.parametrize("before", ["", "elsewhere", "a file"])
 def test_links(ship: Ship, etc: Path, before: str) -> None:
     path = etc / "current"
