@@ -162,13 +162,8 @@ EMPTY = Contender("empty play", "", 0, playbook("empty"))
 
 
 def mitogen() -> Contender | None:
-    """Give the role with the strategy of Mitogen, where Ansible can load it; PYWEB_MITOGEN names its directory."""
-    path = os.environ.get("PYWEB_MITOGEN")
-    if not path:
-        return None
-    environment = {
-        **ANSIBLE,
-        "ANSIBLE_STRATEGY_PLUGINS": f"{path}/ansible_mitogen/plugins/strategy",
-        "ANSIBLE_STRATEGY": "mitogen_linear",
-    }
-    return replace(ROLE, name="the role, Mitogen", environment=environment)
+    """Give the role with the strategy of Mitogen, where it was installed with the tools of the benchmarks."""
+    for path in PYINFRA.parent.parent.glob("lib/*/site-packages/ansible_mitogen/plugins/strategy"):
+        environment = {**ANSIBLE, "ANSIBLE_STRATEGY_PLUGINS": str(path), "ANSIBLE_STRATEGY": "mitogen_linear"}
+        return replace(ROLE, name="the role, Mitogen", prefix="ourmi", port=8400, environment=environment)
+    return None

@@ -139,10 +139,9 @@ def many_servers(
         for contender in (*floor, *who):
             site = sites.get(contender.name, contender.site(Path()))
             bench.time(f"nothing to do, {count} servers", contender, site, bench.servers[:count])
-    # Once, since it takes long; the most servers first, so that all of them have what the next ones begin with.
-    for count, contender in itertools.product(reversed(counts), who):
-        edit(sites[contender.name].source, count)
-        bench.time(f"new code, {count} servers", contender, sites[contender.name], bench.servers[:count])
+    for contender in who:  # once, since it takes long
+        edit(sites[contender.name].source, "new")
+        bench.time(f"new code, {len(bench.servers)} servers", contender, sites[contender.name], bench.servers)
 
 
 def versions() -> dict[str, str]:
@@ -164,7 +163,7 @@ def versions() -> dict[str, str]:
 def main() -> int:
     """Measure, and keep the figures for the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, help="runs of each (default: 3 of what takes seconds, otherwise 2)")
     parser.add_argument("--servers", type=int, nargs="+", default=[4, 12], help="numbers of servers")
     parser.add_argument("--applications", type=int, nargs="+", default=[1, 4, 16], help="numbers of applications")
     parser.add_argument("--only", nargs="+", help="first, changes, requirements, applications, servers (default: all)")
@@ -175,16 +174,15 @@ def main() -> int:
     floor = [contenders.EMPTY, contenders.PING]
     with_mitogen = [found] if (found := contenders.mitogen()) else []
     on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
+    often, seldom = (arguments.repeat or number for number in (3, 2))
     parts: dict[str, Callable[[Bench], None]] = {
-        "first": lambda bench: first_deploy(bench, [*every, contenders.ROLE_UV], arguments.repeat),
-        "changes": lambda bench: changes(bench, [*every, *with_mitogen], floor, arguments.repeat),
-        "requirements": lambda bench: requirements(bench, [*every, contenders.ROLE_UV], arguments.repeat),
-        "applications": lambda bench: many_applications(
-            bench, [contenders.ROLE], arguments.applications, arguments.repeat
+        "first": lambda bench: first_deploy(bench, [*every, contenders.ROLE_UV], seldom),
+        "changes": lambda bench: changes(bench, [*every, *with_mitogen], floor, often),
+        "requirements": lambda bench: requirements(
+            bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
         ),
-        "servers": lambda bench: many_servers(
-            bench, on_fleet, [contenders.PING], sorted(arguments.servers), arguments.repeat
-        ),
+        "applications": lambda bench: many_applications(bench, [contenders.ROLE], arguments.applications, seldom),
+        "servers": lambda bench: many_servers(bench, on_fleet, [contenders.PING], sorted(arguments.servers), seldom),
     }
     chosen = arguments.only or list(parts)
     count = max(arguments.servers) if "servers" in chosen else 1
@@ -194,15 +192,16 @@ def main() -> int:
         start = contextlib.contextmanager(fresh_server)
         servers = [stack.enter_context(start(f"bench-{number}", RELEASE)) for number in range(count)]
         bench = Bench(servers, work)
+        made_with = versions()
         try:
             for name in chosen:
                 print(name, flush=True)
                 parts[name](bench)
+                save(bench, made_with, time.monotonic() - started)
         except measuring.CommandFailedError as problem:
             print(f"bench: {problem}", file=sys.stderr)
             print(Path(str(problem).rpartition("see ")[2]).read_text()[-3000:], file=sys.stderr)
             return 1
-        save(bench, versions(), time.monotonic() - started)
     return 0
 
 
