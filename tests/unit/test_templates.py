@@ -596,7 +596,7 @@ def test_it_does_not_start_with_a_certificate_that_is_broken(run: Run) -> None:
 def test_defaults_of_the_configuration(run: Run, tmp_path: Path) -> None:
     config = load(run("plain"), tmp_path)
     assert (config.bind, config.wsgi_app, config.proc_name) == (["0.0.0.0:8000"], "wsgi:app", "shop")
-    assert (config.worker_class_str, config.threads, config.loglevel) == ("gthread", 2, "info")
+    assert (config.worker_class_str, config.threads, config.loglevel) == ("gthread", 16, "info")
     assert (config.accesslog, config.errorlog) == ("-", "-")
     assert "keepalive" not in run("plain")
 
