@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +159,3 @@ HANDWRITTEN = Contender("hand-written playbook", "hand", 8200, handwritten)
 WITH_PYINFRA = Contender("pyinfra", "pyinf", 8300, pyinfra)
 PING = Contender("one ping", "", 0, playbook("ping"))
 EMPTY = Contender("empty play", "", 0, playbook("empty"))
-
-
-def mitogen() -> Contender | None:
-    """Give the role with the strategy of Mitogen, where it was installed with the tools of the benchmarks."""
-    for path in PYINFRA.parent.parent.glob("lib/*/site-packages/ansible_mitogen/plugins/strategy"):
-        environment = {**ANSIBLE, "ANSIBLE_STRATEGY_PLUGINS": str(path), "ANSIBLE_STRATEGY": "mitogen_linear"}
-        return replace(ROLE, name="the role, Mitogen", prefix="ourmi", port=8400, environment=environment)
-    return None

@@ -172,12 +172,11 @@ def main() -> int:
 
     every = [contenders.ROLE, contenders.HANDWRITTEN, contenders.WITH_PYINFRA]
     floor = [contenders.EMPTY, contenders.PING]
-    with_mitogen = [found] if (found := contenders.mitogen()) else []
     on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
     often, seldom = (arguments.repeat or number for number in (3, 2))
     parts: dict[str, Callable[[Bench], None]] = {
-        "first": lambda bench: first_deploy(bench, [*every, contenders.ROLE_UV], seldom),
-        "changes": lambda bench: changes(bench, [*every, *with_mitogen], floor, often),
+        "first": lambda bench: first_deploy(bench, every, seldom),
+        "changes": lambda bench: changes(bench, every, floor, often),
         "requirements": lambda bench: requirements(
             bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
         ),

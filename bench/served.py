@@ -39,7 +39,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "gthread, 2n + 1 workers, 16 threads": tuned("gthread", 5, threads=16),
     "gthread, n workers, 8 threads": tuned("gthread", 2, threads=8),
     "gthread, n workers, 32 threads": tuned("gthread", 2, threads=32),
-    "gthread, n + 1 workers, 32 threads": tuned("gthread", 3, threads=32),
     "gevent, n workers": {**tuned("gevent", 2), "gunicorn_packages": ["gevent"]},
 }
 """For a server with two cores, n of the names."""

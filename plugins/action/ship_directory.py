@@ -34,17 +34,18 @@ class ActionModule(ActionBase):
                 "module": {"type": "str", "default": ""},
             }
         )
+        parent, top = os.path.split(os.path.normpath(options["dest"]))
         place = Location(options["kind"], options["src"], options["subdirectory"], module=options["module"])
         handle, packed = tempfile.mkstemp(prefix="pyweb-", suffix=".tar.gz")
         os.close(handle)
         try:
             with opened(place) as directory:
                 self._check(directory, options)
-                archive.write(directory, options["exclude"], packed, os.path.basename(options["dest"]))
+                archive.write(directory, options["exclude"], packed, top)
             if self._task.check_mode and not self._is_complete(options["dest"], task_vars or {}):
                 return {**result, "changed": True}
             size = os.path.getsize(packed)
-            unpacked = self._unpack(packed, os.path.dirname(options["dest"]), task_vars or {})
+            unpacked = self._unpack(packed, parent, task_vars or {})
             return {**result, **unpacked, "dest": options["dest"], "size": size}
         except ValueError as problem:
             raise AnsibleActionFail(f"ship_directory: can't read {options['src']}: {problem}") from problem

@@ -66,12 +66,13 @@ def arguments(app: Path, *exclude: str, dest: str = "/srv/there") -> dict[str, A
     return {"src": str(app), "dest": dest, "digest": source.digest(str(app), exclude), "exclude": list(exclude)}
 
 
-def test_it_packs_what_the_digest_is_of(ship: Ship, app: Path, tmp_path: Path) -> None:
-    result = ship(**arguments(app, "tests"))
+@pytest.mark.parametrize("dest", ["/srv/there", "/srv/there/"])
+def test_it_packs_what_the_digest_is_of(ship: Ship, app: Path, tmp_path: Path, dest: str) -> None:
+    result = ship(**arguments(app, "tests", dest=dest))
     archive.write(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"), "there")
     assert result["content"] == (tmp_path / "wanted.tar.gz").read_bytes()
     assert (result["changed"], result["place"]) == (True, "/srv")
-    assert (result["dest"], result["size"]) == ("/srv/there", len(result["content"]))
+    assert (result["dest"], result["size"]) == (dest, len(result["content"]))
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
