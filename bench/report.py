@@ -128,6 +128,8 @@ def rates(rows: Served) -> None:
 def bars(results: Results, workloads: Sequence[str], name: str) -> None:
     """Draw the medians of some workloads side by side, with their ranges."""
     present = [workload for workload in workloads if workload in results]
+    if not present:
+        return
     who = list(dict.fromkeys(contender for workload in present for contender in results[workload]))
     figure = Figure(figsize=(8, 1 + 0.55 * len(present) * max(len(who) / 3, 1)), layout="constrained")
     axes = figure.subplots()
