@@ -147,6 +147,11 @@ gunicorn:
     root:
       description: Whether C(/opt/NAME) is there.
       type: bool
+    missing_directories:
+      description: Those of the directories in C(/opt/NAME) that are not there.
+      type: list
+      elements: str
+      sample: [releases]
     applications:
       description: Names of the role's other applications.
       type: list
@@ -311,6 +316,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
 SLOTS = ("blue", "green")
+KINDS = ("releases", "venvs", "generations")
 ROOTS = "/opt"
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
@@ -492,6 +498,7 @@ class Host:
             "refused_options": self.refused_options(),
             "source": self.source(),
             "root": os.path.isdir(self.root),
+            "missing_directories": [name for name in KINDS if not os.path.isdir(os.path.join(self.root, name))],
             "applications": [name for name in self.applications() if name != self.name],
             "brought": read(BROUGHT).split(),
             "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},

@@ -141,7 +141,7 @@ class Shipment:
             self.diff.append(told(path, {"state": "absent"}, {"state": "directory"}))
             if not self.check:
                 os.mkdir(path)
-        self.settle(path, new, mode)
+        self.settle(os.path.realpath(path), new, mode)  # a link leads to the one that counts
 
     def file(self, path: str, text: str) -> None:
         """Write a file where it differs."""

@@ -147,9 +147,8 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "prune": bool(prune or ufw["obsolete"]),
         "remove": False,
     }
-    plan["prepare"] = (
-        bool(plan["missing_packages"] or _differing(checker, observed["files"])) or plan["create_user"] or force
-    )
+    lacking = plan["missing_packages"] or observed["missing_directories"] or _differing(checker, observed["files"])
+    plan["prepare"] = bool(lacking) or plan["create_user"] or force
     plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
     plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])

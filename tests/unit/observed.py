@@ -12,6 +12,7 @@ NEW_SERVER: dict[str, Any] = {
     "packages": [],
     "user": {},
     "root": False,
+    "missing_directories": ["releases", "venvs", "generations"],
     "applications": [],
     "brought": [],
     "shared": {},

@@ -592,12 +592,15 @@ def test_what_there_is_to_remove(host: Callable[..., Host], tmp_path: Path, monk
     assert (nothing["root"], nothing["applications"], nothing["brought"], nothing["shared"]) == (False, [], [], {})
     for name in ("shop", "blog"):
         (tmp_path / "opt" / name / ".pyweb.deploy").mkdir(parents=True)
+    (tmp_path / "opt/shop/venvs").mkdir()
     (tmp_path / "opt/somebodys").mkdir()
     (tmp_path / "run/gunicorn/shop-blue").mkdir(parents=True)
     write(tmp_path / "packages", "procps\nufw\n")
     found = host().observe()
     assert (found["root"], found["applications"], found["brought"]) == (True, ["blog"], ["procps", "ufw"])
     assert found["shared"] == {shared[0]: ["shop-blue"]}
+    assert nothing["missing_directories"] == ["releases", "venvs", "generations"]
+    assert found["missing_directories"] == ["releases", "generations"]
 
 
 # A glance at what runs

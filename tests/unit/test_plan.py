@@ -122,6 +122,7 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
     found.update(
         packages=list(desired["packages"]),
         user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
+        missing_directories=[],
         live=slot,
         generations={identity: recorded(desired)},
         releases=[desired["release"]],
@@ -600,6 +601,14 @@ def test_a_checking_program_that_was_changed(desired: Data, observed: Data, drif
     plan = make_plan(desired, observed)
     assert (stages(plan), plan["prepare"]) == (["build"], True)
     assert (plan["release"], plan["venv"], plan["switch"]) == (False, False, False)
+
+
+@pytest.mark.parametrize("name", ["releases", "venvs", "generations"])
+def test_a_directory_that_somebody_removed(desired: Data, observed: Data, name: str) -> None:
+    observed[name] = {} if name == "generations" else []
+    observed["missing_directories"] = [name]
+    plan = make_plan(desired, observed)
+    assert (plan["build"], plan["prepare"]) == (True, True)
 
 
 def test_files_of_other_generations_do_not_matter(desired: Data, observed: Data) -> None:

@@ -161,6 +161,17 @@ def test_directories(ship: Ship, etc: Path) -> None:
     assert paths[0].stat().st_mode & 0o777 == 0o755
 
 
+def test_a_directory_that_is_elsewhere(ship: Ship, etc: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir(mode=0o700)
+    (etc / "releases").symlink_to(tmp_path / "disk")
+    for check_mode in (True, False):
+        found = ship(directories={"releases": "0755"}, files={}, _ansible_check_mode=check_mode)
+        assert told(found) == [(str(tmp_path / "disk"), {"mode": "0700"}, {"mode": "0755"})]
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o755
+    assert (etc / "releases").is_symlink()
+    assert ship(directories={"releases": "0755"}, files={})["changed"] is False
+
+
 def test_a_file_where_a_directory_should_be(ship: Ship, etc: Path) -> None:
     (etc / "releases").write_text("of somebody\n")
     found = ship(directories={"releases": "0755"}, files={})

@@ -52,6 +52,18 @@ TASKS = """\
       uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
       needs_source: "{{ __gunicorn_needs_source }}"
       from: "{{ __gunicorn_install_from }}"
+    slot: {__gunicorn_slot: "@slot@", __gunicorn_id: "@generation@"}
+    check: {__gunicorn_slot: check, __gunicorn_id: "@generation@"}
+    separately:
+      slot_unit: "{{ lookup('ansible.builtin.template', 'slot.service.j2', template_vars=slot) }}"
+      check_unit: "{{ lookup('ansible.builtin.template', 'slot.service.j2', template_vars=check) }}"
+      private_socket: "{{ lookup('ansible.builtin.template', 'private.socket.j2', template_vars=slot) }}"
+      public_socket: "{{ lookup('ansible.builtin.template', 'public.socket.j2') }}"
+      log_rotation: "{{ lookup('ansible.builtin.template', 'logrotate.j2') if gunicorn_logs == 'files' else '' }}"
+      generation_files:
+        gunicorn.conf.py: "{{ lookup('ansible.builtin.template', 'gunicorn.conf.py.j2') }}"
+        environment: "{{ lookup('ansible.builtin.template', 'environment.j2') }}"
+        before_activate: "{{ lookup('ansible.builtin.template', 'before_activate.j2') }}"
   block:
     - name: Validate
       ansible.builtin.import_tasks: ROLE/tasks/validate.yml
@@ -70,6 +82,7 @@ TASKS = """\
           plan: "{{ __gunicorn_plan }}"
           packages: "{{ __gunicorn_packages }}"
           installer: "{{ {} if gunicorn_release else installer }}"
+          separately: "{{ separately if inventory_hostname in SEPARATELY else {} }}"
   rescue:
     - name: Keep what went wrong
       ansible.builtin.set_fact:
@@ -101,6 +114,9 @@ TASKS = """\
   vars:
     cases: "{{ ansible_play_hosts_all }}"
 """
+
+SEPARATELY = ("plain", "nasty", "asgi", "commands", "binds", "soft", "files", "json")
+"""Cases of which each text is rendered by itself too."""
 
 OBSERVED: Data = {
     **NEW_SERVER,
@@ -285,6 +301,7 @@ RECORD: Data = {
 WITH_HISTORY = {
     **OBSERVED,
     "generations": {"3fa92c1b0d4e": RECORD},
+    "missing_directories": [],
     "releases": ["aaaaaaaaaaaa"],
     "venvs": ["bbbbbbbbbbbb"],
     "previous": "3fa92c1b0d4e",
@@ -362,6 +379,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     for name in ("defaults", "files", "meta", "templates", "vars"):
         (directory / "roles/probe" / name).symlink_to(role / name)
     tasks = TASKS.replace("ROLE", str(role)).replace("WRITTEN", str(directory / "written"))
+    tasks = tasks.replace("SEPARATELY", str(list(SEPARATELY)))
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
     (directory / "app/wsgi.py").write_text("app = 1\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
@@ -1105,6 +1123,14 @@ def test_the_template_module_writes_what_is_planned_with(outcome: Outcome, playe
     assert len(plan["units"]) == 5
     for name, text in {**desired["generation_files"], **plan["units"], "shop.socket": plan["socket"]}.items():
         assert (played / name).read_text() == text
+
+
+@pytest.mark.parametrize("case", SEPARATELY)
+def test_texts_are_the_same_together_as_each_by_itself(outcome: Outcome, case: str) -> None:
+    """Byte for byte: a line break more or less would be another generation."""
+    found = outcome(case)
+    assert len(found["separately"]) == 6
+    assert {name: found["desired"][name] for name in found["separately"]} == found["separately"]
 
 
 PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
