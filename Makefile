@@ -129,19 +129,19 @@ audit: setup ## Ask PyPI whether a package that is used here or put on hosts has
 	pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt -r roles/gunicorn/files/uv.txt
 
 BENCH := .cache/bench/venv/bin
-# Not its python, which is a link to one that is older than any file here.
-.cache/bench/venv/pyvenv.cfg: bench/requirements.txt
+$(BENCH)/stamp: bench/requirements.txt
 	$(PYTHON) -m venv --clear .cache/bench/venv
 	$(BENCH)/pip install -qq --no-input --disable-pip-version-check -r bench/requirements.txt
+	touch $@
 
 .PHONY: bench
-bench: setup images .cache/bench/venv/pyvenv.cfg ## Measure deploys beside what people use instead: takes 40 minutes, and writes docs/performance.md
+bench: setup images $(BENCH)/stamp ## Measure deploys beside what people use instead: takes 40 minutes, and writes docs/performance.md
 	PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.run $(BENCH_ARGS)
 	$(if $(BENCH_ARGS),,PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.served)
 	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
 
 .PHONY: bench-served
-bench-served: setup images .cache/bench/venv/pyvenv.cfg ## Only the served application (SERVED_ARGS=...)
+bench-served: setup images $(BENCH)/stamp ## Only the served application (SERVED_ARGS=...)
 	PYTHONPATH=.collections python -m ansible_collections.pyweb.deploy.bench.served $(SERVED_ARGS)
 	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
 

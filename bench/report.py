@@ -18,6 +18,7 @@ PICTURES = ROOT / "docs" / "images"
 OURS, HAND, PING = (each.name for each in (contenders.ROLE, contenders.HANDWRITTEN, contenders.PING))
 
 Results = Mapping[str, Mapping[str, Costs]]
+Served = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,6 @@ GOALS = (
     Goal("first deploy", OURS, "first deploy", HAND, 0.7),
     Goal("new code", OURS, "new code", HAND, 0.8),
 )
-
-
-Served = Sequence[Mapping[str, Any]]
 
 
 def served_goal(rows: Served, kind: str, least: float) -> list[str]:
