@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 PAGE = ROOT / "docs" / "performance.md"
 TEMPLATE = ROOT / "bench" / "performance.template"
 PICTURES = ROOT / "docs" / "images"
-OURS, HAND, PING = (each.name for each in (contenders.ROLE, contenders.HANDWRITTEN, contenders.PING))
+OURS, WITH_UV, HAND, PING = (
+    each.name for each in (contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN, contenders.PING)
+)
 
 Results = Mapping[str, Mapping[str, Costs]]
 Served = Sequence[Mapping[str, Any]]
@@ -47,7 +49,7 @@ GOALS = (
     Goal("nothing to do", OURS, "nothing to do", PING, 1.3),
     Goal("nothing to do", OURS, "nothing to do", HAND, 0.25),
     Goal("nothing to do, 12 servers", OURS, "nothing to do, 12 servers", HAND, 0.25),
-    Goal("nothing to do, 16 applications", OURS, "nothing to do, 1 applications", OURS, 3),
+    Goal("nothing to do, 16 applications", WITH_UV, "nothing to do, 1 applications", WITH_UV, 3),
     Goal("first deploy", OURS, "first deploy", HAND, 0.7),
     Goal("new code", OURS, "new code", HAND, 0.8),
 )

@@ -87,14 +87,10 @@ def changes(bench: Bench, who: Sequence[Contender], floor: Sequence[Contender], 
             edit(sites[contender.name].source, turn)
             bench.time("new code", contender, sites[contender.name], server)
         for contender in who:
-            site = replace(sites[contender.name], threads=3 + turn)
-            bench.time("another setting", contender, site, server)
-            sites[contender.name] = site
+            bench.time("another setting", contender, replace(sites[contender.name], threads=3 + turn), server)
         for contender in who:
             # Going back is a deploy of what was there before, where a tool has no word for it.
-            before = replace(sites[contender.name], threads=2 + turn)
-            bench.time("going back", contender, before, server, back=True)
-            bench.once(contender, sites[contender.name], server)
+            bench.time("going back", contender, sites[contender.name], server, back=True)
 
 
 def requirements(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
@@ -112,7 +108,7 @@ def requirements(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
 
 
 def many_applications(bench: Bench, who: Sequence[Contender], counts: Sequence[int], repeat: int) -> None:
-    """Do nothing, for several applications on one server."""
+    """Do nothing, for several applications on one server, which have to be there first: uv has them there sooner."""
     last = bench.servers[-1:]
     sites = {}
     for contender, count in itertools.product(who, counts):
@@ -132,7 +128,7 @@ def many_servers(
 ) -> None:
     """Do nothing, and change the code, on several servers."""
     sites = {contender.name: contender.site(bench.source(contender, "fleet")) for contender in who}
-    sites = {name: replace(site, name=f"{site.name}f", port=site.port + 70) for name, site in sites.items()}
+    sites = {name: replace(site, name=f"{site.name}f", port=site.port + 90) for name, site in sites.items()}
     for contender in who:
         bench.time(f"first deploy, {len(bench.servers)} servers", contender, sites[contender.name], bench.servers)
     for _turn, count in itertools.product(range(repeat), counts):
@@ -163,7 +159,7 @@ def versions() -> dict[str, str]:
 def main() -> int:
     """Measure, and keep the figures for the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, help="runs of each (default: 3 of what takes seconds, otherwise 2)")
+    parser.add_argument("--repeat", type=int, help="runs of each (default: 3 on one server, 2 of what takes long there, 1 on several)")
     parser.add_argument("--servers", type=int, nargs="+", default=[4, 12], help="numbers of servers")
     parser.add_argument("--applications", type=int, nargs="+", default=[1, 4, 16], help="numbers of applications")
     parser.add_argument("--only", nargs="+", help="first, changes, requirements, applications, servers (default: all)")
@@ -173,15 +169,15 @@ def main() -> int:
     every = [contenders.ROLE, contenders.HANDWRITTEN, contenders.WITH_PYINFRA]
     floor = [contenders.EMPTY, contenders.PING]
     on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
-    often, seldom = (arguments.repeat or number for number in (3, 2))
+    often, seldom, once = (arguments.repeat or number for number in (3, 2, 1))
     parts: dict[str, Callable[[Bench], None]] = {
         "first": lambda bench: first_deploy(bench, every, seldom),
         "changes": lambda bench: changes(bench, every, floor, often),
         "requirements": lambda bench: requirements(
             bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
         ),
-        "applications": lambda bench: many_applications(bench, [contenders.ROLE], arguments.applications, seldom),
-        "servers": lambda bench: many_servers(bench, on_fleet, [contenders.PING], sorted(arguments.servers), seldom),
+        "applications": lambda bench: many_applications(bench, [contenders.ROLE_UV], arguments.applications, seldom),
+        "servers": lambda bench: many_servers(bench, on_fleet, [contenders.PING], sorted(arguments.servers), once),
     }
     chosen = arguments.only or list(parts)
     count = max(arguments.servers) if "servers" in chosen else 1
@@ -207,7 +203,7 @@ def main() -> int:
 def save(bench: Bench, made_with: dict[str, str], seconds: float) -> None:
     """Add the figures to those that are there: each part can be measured by itself."""
     data = measuring.stored()
-    data["with"] = {**made_with, "minutes": f"{seconds / 60:.0f}"}
+    data["with"] = {**made_with, "minutes of deploys": f"{seconds / 60:.0f}"}
     for workload, found in bench.results.items():
         data["results"][workload] = {name: [asdict(run) for run in costs.runs] for name, costs in found.items()}
     measuring.store(data)

@@ -37,7 +37,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "gthread, 2n + 1 workers, 2 threads": tuned("gthread", 5, threads=2),
     "gthread, 2n + 1 workers, 8 threads": tuned("gthread", 5, threads=8),
     "gthread, 2n + 1 workers, 16 threads": tuned("gthread", 5, threads=16),
-    "gthread, n workers, 8 threads": tuned("gthread", 2, threads=8),
     "gthread, n workers, 32 threads": tuned("gthread", 2, threads=32),
     "gevent, n workers": {**tuned("gevent", 2), "gunicorn_packages": ["gevent"]},
 }
@@ -72,6 +71,8 @@ LOADS = (
     Kind("200 keep-alive connections", "/", 200),
     Kind("slow clients", "/", 32, slow=8),
 )
+FEWER_LOADS = tuple(kind for kind in LOADS if kind.name in ("hello-world", "200 keep-alive connections"))
+"""Those that would show what the variants are about."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def rounds(
                 continue
             if not play:
                 raise SystemExit(play.output)
-            for kind in LOADS:
+            for kind in LOADS if name in CONFIGURATIONS else FEWER_LOADS:
                 told = measure(server, client, kind, seconds)
                 found.setdefault((kind.name, name), []).append((told, memory(server)))
                 print(
