@@ -45,10 +45,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "worker_tmp_dir on a disk": {"gunicorn_conf_extra": "worker_tmp_dir = os.environ['STATE_DIRECTORY']"},
     "backlog of 128": {"gunicorn_settings": {"backlog": 128}},
-    "http_parser: fast": {
-        "gunicorn_settings": {"http_parser": "fast"},
-        "gunicorn_system_packages": ["gcc", "libc6-dev", "python3-dev"],  # where there is no wheel for the server
-    },
+    "http_parser: fast": {"gunicorn_settings": {"http_parser": "fast"}},
 }
 """The default with one thing changed; what can't be installed is left out."""
 
