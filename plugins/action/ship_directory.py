@@ -68,19 +68,14 @@ class ActionModule(ActionBase):
 
     def _is_complete(self, path: str, task_vars: dict[str, Any]) -> bool:
         """Tell whether a run that was not cut off has copied it; unarchive compares nothing in check mode."""
-        return bool(self._execute_remote_stat(f"{path}/.complete", all_vars=task_vars, follow=True)["exists"])
+        return bool(self._execute_remote_stat(f"{path}/{archive.COMPLETE}", all_vars=task_vars, follow=True)["exists"])
 
     def _unpack(self, packed: str, dest: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        task = self._task.copy()
-        task.args = {"src": packed, "dest": dest, "owner": "root", "group": "root"}
-        unarchive = self._shared_loader_obj.action_loader.get(
-            "ansible.builtin.unarchive",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        outcome: dict[str, Any] = unarchive.run(task_vars=task_vars)
+        """Do what the action of unarchive does, but for a look at the directory, which the module takes itself."""
+        directory = self._connection._shell.tmpdir
+        place = self._connection._shell.join_path(directory, "source")
+        self._transfer_file(packed, place)
+        self._fixup_perms2((directory, place))
+        arguments = {"src": place, "dest": dest, "owner": "root", "group": "root"}
+        outcome: dict[str, Any] = self._execute_module("ansible.builtin.unarchive", arguments, task_vars=task_vars)
         return outcome

@@ -14,6 +14,7 @@ description:
     M(ansible.builtin.unarchive). Root owns what arrives; files are V(0644), executable ones and directories V(0755).
   - C(.git), C(.hg), C(.svn), C(.venv), C(__pycache__), C(*.pyc), virtual environments and empty directories never
     travel. Symbolic links stay links.
+  - An empty file C(.complete) arrives last, so that what has it was not cut off.
   - Fails, before anything travels, where the directory no longer has the digest that was planned with.
 author:
   - The pyweb.deploy authors (@pyweb)
@@ -58,7 +59,7 @@ attributes:
   check_mode:
     support: partial
     description:
-      - Where O(dest) doesn't hold the file C(.complete), which the role writes last, the copy counts as a change.
+      - Where O(dest) doesn't hold the file C(.complete), the copy counts as a change.
         Otherwise the files are not compared, since M(ansible.builtin.unarchive) doesn't do that in check mode.
   diff_mode:
     support: none

@@ -18,9 +18,14 @@ from dataclasses import dataclass
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 
+COMPLETE = ".complete"
+"""A file that a directory on a host has once all of it is there."""
+
 
 def write(directory: str, exclude: Iterable[str], destination: str, top: str) -> None:
     """Write a reproducible ``tar.gz`` of what travels, in a directory `top`: root owns it all, time stamps are zero.
+
+    Its last member is the file `COMPLETE`, so that who finds that one finds the others too.
 
     Raises `OSError` where a file can't be read or the archive can't be written.
     """
@@ -31,7 +36,9 @@ def write(directory: str, exclude: Iterable[str], destination: str, top: str) ->
     ):
         archive.addfile(_member(top, tarfile.DIRTYPE, source.EXECUTABLE))
         made: set[str] = set()
-        for entry in source.entries(directory, exclude):
+        # A source may have something of that name.
+        entries = sorted(source.entries(directory, exclude), key=lambda entry: entry.path.split("/")[0] == COMPLETE)
+        for entry in entries:
             path = f"{top}/{entry.path}"
             for parent in _parents(path)[1:]:
                 if parent not in made:
@@ -47,6 +54,8 @@ def write(directory: str, exclude: Iterable[str], destination: str, top: str) ->
             member = _member(path, tarfile.REGTYPE, entry.mode)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+        if not entries or entries[-1].path.split("/")[0] != COMPLETE:
+            archive.addfile(_member(f"{top}/{COMPLETE}", tarfile.REGTYPE, source.PLAIN))
 
 
 def _parents(path: str) -> list[str]:

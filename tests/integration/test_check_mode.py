@@ -122,6 +122,12 @@ def cut_off_at(task: str) -> Callable[[Site], None]:
     return cut
 
 
+def leave_half_a_release(site: Site) -> None:
+    cut_off_at("configure | Write the configuration, with links to its code and its venv")(site)
+    newest = site.server.run("ls -dtc /opt/hello/releases/* | head -n 1")
+    site.server.run(f"rm {newest}/.complete {newest}/wsgi.py")
+
+
 def leave_half_a_venv(site: Site) -> None:
     add_a_requirement(site)
     cut_off_at("venv | Mark the venv as complete")(site)
@@ -133,7 +139,7 @@ STATES: dict[str, Callable[[Site], None]] = {
     "gone back": nothing,
     "converged": nothing,
     "firewall rules deleted": delete_the_rules,
-    "a release half-built": cut_off_at("release | Mark the release as complete"),
+    "a release half-built": leave_half_a_release,
     "a venv half-built": leave_half_a_venv,
     "the name moved, the rest not": cut_off_at("activate | Stop the other slot once its requests are answered"),
     "a unit edited by hand": edit_a_unit,

@@ -18,14 +18,14 @@ PLUGINS = Path(__file__).parent / "callback_plugins"
 @pytest.mark.parametrize(
     ("task", "served"),
     [
-        ("release | Mark the release as complete", "World"),
+        ("configure | Mark the generation as complete", "World"),
         ("activate | Give it the name of the service", "either"),
         ("activate | Record what serves now and what served before", "Pluto"),
     ],
 )
 def test_a_run_cut_off_at(
     controller: Controller,
-    site: Server,
+    deployed: Server,
     variables: dict[str, Any],
     application: Path,
     task: str,
@@ -38,14 +38,14 @@ def test_a_run_cut_off_at(
         "ANSIBLE_CALLBACKS_ENABLED": "killer",
         "KILL_AT": task,
     }
-    with Load(site.address) as load:
-        cut = controller.play(site, variables, environment=killer)
+    with Load(deployed.address) as load:
+        cut = controller.play(deployed, variables, environment=killer)
         assert cut.rc == -9, cut.output
-        assert served == "either" or served in site.get()
-        play = controller.play(site, variables)
+        assert served == "either" or served in deployed.get()
+        play = controller.play(deployed, variables)
     assert play, play.output
     assert load.failures == []
-    assert site.get() == "Hello, Pluto!"
-    states = site.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
+    assert deployed.get() == "Hello, Pluto!"
+    states = deployed.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
     assert sorted(states) == ["active", "inactive", "inactive"], "nothing of the first attempt is left running"
-    assert controller.play(site, variables).changed == 0
+    assert controller.play(deployed, variables).changed == 0

@@ -45,6 +45,7 @@ def test_it_unpacks_to_the_same_digest(app: Path, tmp_path: Path) -> None:
         (app / name).write_text("x")
     archive.write(str(app), ["tests"], str(tmp_path / "a.tar.gz"), "top")
     unpacked = untar(tmp_path / "a.tar.gz", tmp_path / "unpacked")
+    (unpacked / "top/.complete").unlink()
     assert source.digest(str(unpacked / "top")) == source.digest(str(app), ["tests"])
     assert not (unpacked / "top/tests").exists()
 
@@ -69,11 +70,24 @@ def test_it_is_reproducible(app: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
 
 
+@pytest.mark.parametrize("name", [".complete", ".complete/x", "a/.complete", ".completely"])
+def test_the_mark_comes_last_whatever_the_source_has(app: Path, tmp_path: Path, name: str) -> None:
+    (app / name).parent.mkdir(exist_ok=True)
+    (app / name).write_text("the source's own")
+    archive.write(str(app), [], str(tmp_path / "a.tar.gz"), "top")
+    with tarfile.open(tmp_path / "a.tar.gz") as packed:
+        names = packed.getnames()
+    assert len(set(names)) == len(names)
+    marks = [place for place, member in enumerate(names) if member.split("/")[1:2] == [".complete"]]
+    assert marks == list(range(len(names)))[-len(marks) :]
+    assert (untar(tmp_path / "a.tar.gz", tmp_path / "unpacked") / "top" / name).read_text() == "the source's own"
+
+
 def test_root_owns_what_is_in_it(app: Path, tmp_path: Path) -> None:
     archive.write(str(app), [], str(tmp_path / "a.tar.gz"), "top")
     with tarfile.open(tmp_path / "a.tar.gz") as packed:
         members = packed.getmembers()
-    inside = ["bin", "bin/tool", "latest", "shop", "shop/main.py", "wsgi.py"]
+    inside = ["bin", "bin/tool", "latest", "shop", "shop/main.py", "wsgi.py", ".complete"]
     assert [member.name for member in members] == ["top", *(f"top/{name}" for name in inside)]
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "root", "root")}
 
