@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import os
@@ -129,8 +130,20 @@ def variables(application: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def deployed(controller: Controller, server: Server, variables: dict[str, Any]) -> Server:
+    """Give the server with the application's code of the repository, with the settings that the last test gave it."""
+    body = ""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        body = server.get()
+    if body != "Hello, World!":
+        play = controller.play(server, variables)
+        assert play, play.output
+    return server
+
+
+@pytest.fixture
 def site(controller: Controller, server: Server, variables: dict[str, Any]) -> Server:
-    """Give the server with the example application as it is in the repository."""
+    """Give the server with the application as it is in the repository, and with the settings of `variables`."""
     play = controller.play(server, variables)
     assert play, play.output
     return server

@@ -76,16 +76,18 @@ def test_a_changed_setting_is_live_and_nobody_notices(
     assert len(site.run(f"cat /proc/{main}/task/{main}/children").split()) == 3
 
 
-def test_another_port_moves_the_firewall_rule_along(controller: Controller, site: Server, variables: Variables) -> None:
-    play = controller.play(site, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
+def test_another_port_moves_the_firewall_rule_along(
+    controller: Controller, deployed: Server, variables: Variables
+) -> None:
+    play = controller.play(deployed, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
     assert play, play.output
-    assert site.get(port=9000) == "Hello, World!"
-    rules = site.run("ufw status")
+    assert deployed.get(port=9000) == "Hello, World!"
+    rules = deployed.run("ufw status")
     assert "9000/tcp" in rules
     assert "8000/tcp" not in rules
     assert "22/tcp" in rules, "rules that aren't ours stay"
-    assert ":8000" not in site.run("ss --listening --tcp --numeric")
-    again = controller.play(site, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
+    assert ":8000" not in deployed.run("ss --listening --tcp --numeric")
+    again = controller.play(deployed, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
     assert again.changed == 0, again.output
 
 
@@ -115,14 +117,14 @@ def test_one_more_address_and_one_less_under_load(controller: Controller, site: 
     assert controller.play(site, variables).changed == 0
 
 
-def test_old_generations_are_pruned(controller: Controller, site: Server, variables: Variables) -> None:
+def test_old_generations_are_pruned(controller: Controller, deployed: Server, variables: Variables) -> None:
     for workers in (1, 3, 4):
         settings = {"gunicorn_settings": {"workers": workers}, "gunicorn_keep_releases": 2}
-        assert controller.play(site, {**variables, **settings})
-    kept = site.run("ls /opt/hello/generations").split()
+        assert controller.play(deployed, {**variables, **settings})
+    kept = deployed.run("ls /opt/hello/generations").split()
     assert len(kept) == 2
     for link in ("current", "previous"):
-        assert site.run(f"basename $(readlink /opt/hello/{link})") in kept
+        assert deployed.run(f"basename $(readlink /opt/hello/{link})") in kept
 
 
 def test_a_dead_site_comes_back(controller: Controller, site: Server, variables: Variables) -> None:

@@ -13,25 +13,25 @@ Variables = dict[str, Any]
 
 
 def test_an_import_error_never_reaches_the_site(
-    controller: Controller, site: Server, variables: Variables, application: Path
+    controller: Controller, deployed: Server, variables: Variables, application: Path
 ) -> None:
     good = (application / "wsgi.py").read_text()
-    live = site.run("readlink /opt/hello/current")
+    live = deployed.run("readlink /opt/hello/current")
     (application / "wsgi.py").write_text("import a_module_that_nobody_has\n" + good)
-    with Load(site.address) as load:
-        play = controller.play(site, variables)
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, variables)
     assert not play
     assert "ModuleNotFoundError: No module named 'a_module_that_nobody_has'" in play.output
     assert "wsgi.py" in play.output, "the traceback tells where"
     assert "goes on serving" in play.output
     assert load.failures == []
     assert load.bodies == {"Hello, World!"}
-    assert site.run("readlink /opt/hello/current") == live
-    assert site.run("systemctl is-active hello-check.service", check=False) in ("inactive", "failed")
+    assert deployed.run("readlink /opt/hello/current") == live
+    assert deployed.run("systemctl is-active hello-check.service", check=False) in ("inactive", "failed")
 
     (application / "wsgi.py").write_text(good.replace("World", "Venus"))
-    assert controller.play(site, variables)
-    assert site.get() == "Hello, Venus!"
+    assert controller.play(deployed, variables)
+    assert deployed.get() == "Hello, Venus!"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_an_import_error_never_reaches_the_site(
 )
 def test_what_is_broken_is_named_and_the_site_goes_on(
     controller: Controller,
-    site: Server,
+    deployed: Server,
     variables: Variables,
     application: Path,
     change: Variables,
@@ -57,44 +57,46 @@ def test_what_is_broken_is_named_and_the_site_goes_on(
     cause: str,
 ) -> None:
     (application / "wsgi.py").write_text((application / "wsgi.py").read_text() + code)
-    with Load(site.address) as load:
-        play = controller.play(site, {**variables, **change})
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, {**variables, **change})
     assert not play
     assert cause in play.output, play.output
     assert load.failures == []
 
 
 def test_what_breaks_only_beside_the_old_one_is_stopped_again(
-    controller: Controller, site: Server, variables: Variables, application: Path
+    controller: Controller, deployed: Server, variables: Variables, application: Path
 ) -> None:
     good = (application / "wsgi.py").read_text()
     test = "import os\nif not os.environ['RUNTIME_DIRECTORY'].endswith('-check'):\n    raise RuntimeError('not here')\n"
     (application / "wsgi.py").write_text(test + good)
-    with Load(site.address) as load:
-        play = controller.play(site, variables)
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, variables)
     assert not play
     assert "RuntimeError: not here" in play.output
     assert load.failures == []
-    assert site.run("systemctl is-active hello-blue hello-green", check=False).split().count("active") == 1
-    failed = site.run("ls -d /opt/hello/generations/*/failed")
-    assert "RuntimeError: not here" in site.run(f"cat {failed}")
+    assert deployed.run("systemctl is-active hello-blue hello-green", check=False).split().count("active") == 1
+    failed = deployed.run("ls -d /opt/hello/generations/*/failed")
+    assert "RuntimeError: not here" in deployed.run(f"cat {failed}")
 
 
 def test_broken_releases_do_not_eat_the_history(
-    controller: Controller, site: Server, variables: Variables, application: Path
+    controller: Controller, deployed: Server, variables: Variables, application: Path
 ) -> None:
     good = (application / "wsgi.py").read_text()
     settings = {**variables, "gunicorn_keep_releases": 2}
     (application / "wsgi.py").write_text(good.replace("World", "Ceres"))
-    assert controller.play(site, settings)
-    before = {site.run(f"basename $(readlink /opt/hello/{link})") for link in ("current", "previous")}
+    assert controller.play(deployed, settings)
+    before = {deployed.run(f"basename $(readlink /opt/hello/{link})") for link in ("current", "previous")}
     for number in (1, 2):
         (application / "wsgi.py").write_text(good + f"raise RuntimeError({number})\n")
-        assert not controller.play(site, settings)
-        assert before <= set(site.run("ls /opt/hello/generations").split())
+        assert not controller.play(deployed, settings)
+        assert before <= set(deployed.run("ls /opt/hello/generations").split())
     (application / "wsgi.py").write_text(good.replace("World", "Ceres"))
-    assert controller.play(site, settings)
-    assert set(site.run("ls /opt/hello/generations").split()) == before, "what never served is gone, what did is there"
+    assert controller.play(deployed, settings)
+    assert set(deployed.run("ls /opt/hello/generations").split()) == before, (
+        "what never served is gone, what did is there"
+    )
 
 
 def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
@@ -111,7 +113,7 @@ def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
 
 
 def test_an_index_out_of_reach_touches_nothing_that_runs(
-    controller: Controller, site: Server, variables: Variables, tmp_path: Path
+    controller: Controller, deployed: Server, variables: Variables, tmp_path: Path
 ) -> None:
     playbook = tmp_path / "no-index.yml"
     playbook.write_text(
@@ -123,16 +125,16 @@ def test_an_index_out_of_reach_touches_nothing_that_runs(
   roles: [pyweb.deploy.gunicorn]
 """
     )
-    with Load(site.address) as load:
-        play = controller.play(site, {**variables, "gunicorn_packages": ["blinker==1.9.0"]}, playbook=str(playbook))
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, {**variables, "gunicorn_packages": ["blinker==1.9.0"]}, playbook=str(playbook))
     assert not play
     assert "gunicorn_packages" in play.output
     assert "blinker==1.9.0" in play.output
     assert "Nothing that runs was touched" in play.output
     assert load.failures == []
 
-    assert controller.play(site, {**variables, "gunicorn_packages": ["blinker==1.9.0"]}), "the next run builds it"
-    assert site.get() == "Hello, World!"
+    assert controller.play(deployed, {**variables, "gunicorn_packages": ["blinker==1.9.0"]}), "the next run builds it"
+    assert deployed.get() == "Hello, World!"
 
 
 @pytest.mark.parametrize(

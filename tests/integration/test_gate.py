@@ -30,23 +30,23 @@ def fail():
 
 
 def test_commands_run_once_per_generation_as_the_service(
-    controller: Controller, site: Server, variables: Variables
+    controller: Controller, deployed: Server, variables: Variables
 ) -> None:
-    site.run("rm -f /var/lib/gunicorn/hello/log")
+    deployed.run("rm -f /var/lib/gunicorn/hello/log")
     command = 'echo "$PLANET $(id -un) $(pwd) $(flask --app wsgi routes | grep -c healthz)" >> "$STATE_DIRECTORY/log"'
     change = {"gunicorn_environment": {"PLANET": "Rhea"}, "gunicorn_before_activate": [command, "sleep 4"]}
     short = {"gunicorn_health": {"path": "/healthz", "timeout": 3, "watch": 0}}
-    play = controller.play(site, {**variables, **change, **short})
+    play = controller.play(deployed, {**variables, **change, **short})
     assert play, f"what the commands take does not count against the time of the health check: {play.output}"
-    line = site.run("cat /var/lib/gunicorn/hello/log")
-    release = site.run("readlink -f /opt/hello/current/code")
+    line = deployed.run("cat /var/lib/gunicorn/hello/log")
+    release = deployed.run("readlink -f /opt/hello/current/code")
     assert line == f"Rhea hello {release} 1"
-    assert controller.play(site, {**variables, **change, **short}).changed == 0
+    assert controller.play(deployed, {**variables, **change, **short}).changed == 0
 
     change["gunicorn_environment"] = {"PLANET": "Dione"}
-    assert controller.play(site, {**variables, **change})
-    assert controller.play(site, {**variables, **change, "gunicorn_release": "previous"})
-    lines = site.run("cut -d' ' -f1 /var/lib/gunicorn/hello/log").split()
+    assert controller.play(deployed, {**variables, **change})
+    assert controller.play(deployed, {**variables, **change, "gunicorn_release": "previous"})
+    lines = deployed.run("cut -d' ' -f1 /var/lib/gunicorn/hello/log").split()
     assert lines == ["Rhea", "Dione"], "a generation that has served doesn't run them again"
 
 
@@ -59,18 +59,18 @@ def test_commands_run_once_per_generation_as_the_service(
     ids=["fails", "sandbox"],
 )
 def test_a_command_that_fails_keeps_the_release_from_traffic(
-    controller: Controller, site: Server, variables: Variables, commands: list[str], cause: str
+    controller: Controller, deployed: Server, variables: Variables, commands: list[str], cause: str
 ) -> None:
-    live = site.run("readlink /opt/hello/current")
-    with Load(site.address) as load:
-        play = controller.play(site, {**variables, "gunicorn_before_activate": commands})
+    live = deployed.run("readlink /opt/hello/current")
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, {**variables, "gunicorn_before_activate": commands})
     assert not play
     failing = commands[min(1, len(commands) - 1)]
     assert f"gunicorn_before_activate: a command failed: {failing}" in play.output.replace("''", "'"), play.output
     assert cause in play.output
     assert "gunicorn_before_activate: echo never" not in play.output
     assert load.failures == []
-    assert site.run("readlink /opt/hello/current") == live
+    assert deployed.run("readlink /opt/hello/current") == live
 
 
 @pytest.mark.parametrize(
@@ -82,23 +82,23 @@ def test_a_command_that_fails_keeps_the_release_from_traffic(
     ids=["workers die", "unhealthy"],
 )
 def test_what_breaks_under_traffic_is_taken_back(
-    controller: Controller, site: Server, variables: Variables, application: Path, code: str, cause: str
+    controller: Controller, deployed: Server, variables: Variables, application: Path, code: str, cause: str
 ) -> None:
     good = (application / "wsgi.py").read_text()
-    live = site.run("readlink /opt/hello/current")
+    live = deployed.run("readlink /opt/hello/current")
     (application / "wsgi.py").write_text(good.replace("World", "Icarus") + LATER + code)
-    with Load(site.address) as load:
-        play = controller.play(site, {**variables, "gunicorn_health": {"path": "/healthz", "watch": 5}})
+    with Load(deployed.address) as load:
+        play = controller.play(deployed, {**variables, "gunicorn_health": {"path": "/healthz", "watch": 5}})
     assert not play
     assert cause in play.output, play.output
     assert "goes on serving" in play.output
     assert load.failures == []
     assert load.bodies <= {"Hello, World!", "Hello, Icarus!"}
-    assert site.get() == "Hello, World!"
-    assert site.run("readlink /opt/hello/current") == live
-    states = site.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
+    assert deployed.get() == "Hello, World!"
+    assert deployed.run("readlink /opt/hello/current") == live
+    states = deployed.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
     assert states.count("active") == 1
 
     (application / "wsgi.py").write_text(good.replace("World", "Daedalus"))
-    assert controller.play(site, variables)
-    assert site.get() == "Hello, Daedalus!"
+    assert controller.play(deployed, variables)
+    assert deployed.get() == "Hello, Daedalus!"

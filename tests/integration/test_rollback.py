@@ -15,7 +15,7 @@ ROLLBACK = str(ROOT / "playbooks" / "rollback.yml")
 
 
 @pytest.fixture
-def two(controller: Controller, site: Server, variables: Variables, application: Path) -> Server:
+def two(controller: Controller, deployed: Server, variables: Variables, application: Path) -> Server:
     """Give the server with a second generation on top, of other code, with another package and another setting."""
     code = application / "wsgi.py"
     code.write_text("import itsdangerous\n" + code.read_text().replace("World", "Janus").replace("/healthz", "/ready"))
@@ -24,9 +24,9 @@ def two(controller: Controller, site: Server, variables: Variables, application:
         "gunicorn_packages": ["itsdangerous==2.2.0"],
         "gunicorn_settings": {"workers": 3},
     }
-    play = controller.play(site, {**variables, **change})
+    play = controller.play(deployed, {**variables, **change})
     assert play, play.output
-    return site
+    return deployed
 
 
 def generation(server: Server, link: str) -> str:
@@ -67,12 +67,12 @@ def test_back_and_forth_by_id(controller: Controller, two: Server, variables: Va
     assert again.changed == 0, "it serves already"
 
 
-def test_back_to_another_port(controller: Controller, site: Server, variables: Variables) -> None:
-    assert controller.play(site, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
-    play = controller.play(site, {"gunicorn_name": "hello", "gunicorn_firewall_enable": True}, playbook=ROLLBACK)
+def test_back_to_another_port(controller: Controller, deployed: Server, variables: Variables) -> None:
+    assert controller.play(deployed, {**variables, "gunicorn_bind": ["0.0.0.0:9000"]})
+    play = controller.play(deployed, {"gunicorn_name": "hello", "gunicorn_firewall_enable": True}, playbook=ROLLBACK)
     assert play, play.output
-    assert site.get(port=8000) == "Hello, World!"
-    rules = site.run("ufw status")
+    assert deployed.get(port=8000) == "Hello, World!"
+    rules = deployed.run("ufw status")
     assert "8000/tcp" in rules
     assert "9000/tcp" not in rules
 
@@ -99,14 +99,14 @@ def test_a_generation_that_no_longer_works_does_not_take_over(controller: Contro
     ],
 )
 def test_what_there_is_to_go_back_to_is_said(
-    controller: Controller, site: Server, variables: Variables, wanted: str, message: str
+    controller: Controller, deployed: Server, variables: Variables, wanted: str, message: str
 ) -> None:
-    before = site.state()
-    play = controller.play(site, {**variables, "gunicorn_release": wanted})
+    before = deployed.state()
+    play = controller.play(deployed, {**variables, "gunicorn_release": wanted})
     assert not play
     assert f"gunicorn_release: got '{wanted}'" in play.output.replace("''", "'")
     assert message in " ".join(play.output.split())
-    assert site.state() == before
+    assert deployed.state() == before
 
 
 def test_nothing_to_go_back_to(controller: Controller, fresh: Server) -> None:
