@@ -82,16 +82,16 @@ def rotate(server: Server) -> None:
 
 
 @pytest.fixture
-def written(controller: Controller, deployed: Server, variables: Variables, application: Path) -> Server:
+def written(controller: Controller, site: Server, variables: Variables, application: Path) -> Server:
     """Give the server with the logs in files; the next test has them in the journal again."""
     with (application / "wsgi.py").open("a") as file:
         file.write(FLOOD)
-    deployed.run(f"rm -rf {LOGS}/*")
+    site.run(f"rm -rf {LOGS}/*")
     variables.update(gunicorn_logs="files", gunicorn_access_log="json")
-    play = controller.play(deployed, variables)
+    play = controller.play(site, variables)
     assert play, play.output
     assert f"write {ROTATION}, to rotate the log files" in play.output
-    return deployed
+    return site
 
 
 def test_no_line_is_lost(controller: Controller, written: Server, variables: Variables) -> None:
