@@ -14,7 +14,8 @@ from ansible_collections.pyweb.deploy.tests.rig import ROOT, SSH_CONFIG, Server
 BENCH = Path(__file__).parent
 GUNICORN = "27.0.1"
 ANSIBLE = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
-PYINFRA = ROOT / ".cache" / "bench" / "venv" / "bin" / "pyinfra"
+VENV = ROOT / ".cache" / "bench" / "venv"
+PYINFRA = VENV / "bin" / "pyinfra"
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,15 @@ def handwritten(job: Job) -> list[str]:
     return ["ansible-playbook", "-i", str(job.inventory()), str(job.write("playbook.json", plays))]
 
 
+def debops(job: Job) -> list[str]:
+    """Deploy with the role of DebOps; its collection lies in its package."""
+    inventory = job.inventory(**app_variables(job, job.site.name, job.site.port))
+    (package,) = VENV.glob("lib/python3.*/site-packages/debops/_data/ansible/collections")
+    paths = f"ANSIBLE_COLLECTIONS_PATH={ROOT / '.collections'}:{package}"
+    facts = "ANSIBLE_INJECT_FACT_VARS=true"  # the role knows them by their old names
+    return ["env", paths, facts, "ansible-playbook", "-i", str(inventory), str(BENCH / "debops" / "site.yml")]
+
+
 def pyinfra(job: Job) -> list[str]:
     """Deploy with pyinfra."""
     templates = str(BENCH / "handwritten" / "templates")
@@ -157,5 +167,6 @@ ROLE = Contender("the role", "ours", 8000, role)
 ROLE_UV = Contender("the role, uv", "ouruv", 8100, role_with_uv)
 HANDWRITTEN = Contender("hand-written playbook", "hand", 8200, handwritten)
 WITH_PYINFRA = Contender("pyinfra", "pyinf", 8300, pyinfra)
+DEBOPS = Contender("DebOps' role", "debo", 8400, debops)
 PING = Contender("one ping", "", 0, playbook("ping"))
 EMPTY = Contender("empty play", "", 0, playbook("empty"))

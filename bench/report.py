@@ -132,18 +132,19 @@ def bars(results: Results, workloads: Sequence[str], name: str) -> None:
     who = list(dict.fromkeys(contender for workload in present for contender in results[workload]))
     figure = Figure(figsize=(8, 1 + 0.55 * len(present) * max(len(who) / 3, 1)), layout="constrained")
     axes = figure.subplots()
-    height = 0.8 / max(len(who), 1)
-    for number, contender in enumerate(who):
-        places = [place for place, workload in enumerate(present) if contender in results[workload]]
-        costs = [results[present[place]][contender] for place in places]
+    height = 0.8 / max(len(results[workload]) for workload in present)
+    for contender in who:
+        among = {place: list(results[workload]) for place, workload in enumerate(present)}
+        among = {place: names for place, names in among.items() if contender in names}
+        costs = [results[present[place]][contender] for place in among]
         medians = [each.median for each in costs]
         spread = [
             [each.median - each.range[0] for each in costs],
             [each.range[1] - each.median for each in costs],
         ]
-        at = [place + number * height for place in places]
+        at = [place + (names.index(contender) - (len(names) - 1) / 2) * height for place, names in among.items()]
         axes.barh(at, medians, height * 0.9, xerr=spread, label=contender, error_kw={"lw": 0.8})
-    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(present))], present)
+    axes.set_yticks(range(len(present)), present)
     axes.invert_yaxis()
     axes.set_xlabel("seconds, median and range; less is better")
     axes.spines[["top", "right"]].set_visible(False)

@@ -23,6 +23,7 @@ from ansible_collections.pyweb.deploy.bench.measuring import RELEASE
 from ansible_collections.pyweb.deploy.tests.rig import ROOT, Server, fresh_server
 
 APPLICATION = ROOT / "examples" / "flask_hello"
+REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 SIXTY = Path(__file__).parent / "sixty.txt"
 """Requirements that come to about sixty packages."""
 SMALL = ("toml==0.10.2", "pytz==2025.2", "toolz==1.0.0", "tabulate==0.9.0", "xmltodict==0.15.0", "zipp==3.23.0")
@@ -75,14 +76,16 @@ def first_deploy(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
             bench.time("first deploy", contender, contender.site(bench.source(contender, "one")), [server])
 
 
-def changes(bench: Bench, who: Sequence[Contender], floor: Sequence[Contender], repeat: int) -> None:
-    """Do nothing, then change one thing after the other, on one server."""
+def changes(
+    bench: Bench, who: Sequence[Contender], still: Sequence[Contender], floor: Sequence[Contender], repeat: int
+) -> None:
+    """Do nothing, then change one thing after the other, on one server. Those of `still` only do nothing."""
     server = bench.servers[:1]
-    sites = {contender.name: contender.site(bench.source(contender, "one")) for contender in who}
-    for contender in who:
+    sites = {contender.name: contender.site(bench.source(contender, "one")) for contender in (*who, *still)}
+    for contender in (*who, *still):
         bench.once(contender, sites[contender.name], server)
     for turn in range(repeat):
-        for contender in (*floor, *who):
+        for contender in (*floor, *who, *still):
             bench.time("nothing to do", contender, sites.get(contender.name, contender.site(Path())), server)
         for contender in who:
             edit(sites[contender.name].source, turn)
@@ -151,7 +154,7 @@ def many_servers(
 def versions() -> dict[str, str]:
     """Tell what was measured with."""
     ansible = subprocess.run(["ansible", "--version"], check=True, capture_output=True, text=True).stdout
-    tool = subprocess.run([str(contenders.PYINFRA), "--version"], check=True, capture_output=True, text=True).stdout
+    pinned = dict(line.partition("==")[::2] for line in REQUIREMENTS.read_text().splitlines() if "==" in line)
     ansible = ansible.splitlines()[0].replace("[", "").replace("]", "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -159,7 +162,8 @@ def versions() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB",
         "controller": f"Python {platform.python_version()}, {ansible}",
         "servers": f"{RELEASE}, containers on the same machine, over SSH with pipelining",
-        "pyinfra": tool.strip(),
+        "pyinfra": pinned["pyinfra"],
+        "DebOps": pinned["debops"],
         "Gunicorn": contenders.GUNICORN,
     }
 
@@ -167,9 +171,7 @@ def versions() -> dict[str, str]:
 def main() -> int:
     """Measure, and keep the figures for the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--repeat", type=int, help="runs of each (default: 3 on one server, 2 of what takes long there, 1 on several)"
-    )
+    parser.add_argument("--repeat", type=int, help="runs of each (default: 1 to 3, fewer of what takes long)")
     parser.add_argument("--servers", type=int, nargs="+", default=[4, 12], help="numbers of servers")
     parser.add_argument("--applications", type=int, nargs="+", default=[1, 4, 16], help="numbers of applications")
     parser.add_argument("--only", nargs="+", help="first, changes, requirements, applications, servers (default: all)")
@@ -181,17 +183,16 @@ def main() -> int:
     on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
     often, seldom, once = (arguments.repeat or number for number in (3, 2, 1))
     parts: dict[str, Callable[[Bench], None]] = {
-        "first": lambda bench: first_deploy(bench, every, seldom),
-        "changes": lambda bench: changes(bench, every, floor, often),
+        "first": lambda bench: first_deploy(bench, [*every, contenders.DEBOPS], seldom),
+        "changes": lambda bench: changes(bench, every, [contenders.DEBOPS], floor, often),
         "requirements": lambda bench: requirements(
             bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
         ),
-        "applications": lambda bench: many_applications(bench, [contenders.ROLE_UV], arguments.applications, seldom),
+        "applications": lambda bench: many_applications(bench, [contenders.ROLE_UV], arguments.applications, once),
         "servers": lambda bench: many_servers(bench, on_fleet, [contenders.PING], sorted(arguments.servers), once),
     }
     chosen = arguments.only or list(parts)
     count = max(arguments.servers) if "servers" in chosen else 1
-    started = time.monotonic()
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyweb-bench-")))
         start = contextlib.contextmanager(fresh_server)
@@ -202,7 +203,7 @@ def main() -> int:
             for name in chosen:
                 print(name, flush=True)
                 parts[name](bench)
-                save(bench, made_with, time.monotonic() - started)
+                save(bench, made_with)
         except measuring.CommandFailedError as problem:
             print(f"bench: {problem}", file=sys.stderr)
             print(Path(str(problem).rpartition("see ")[2]).read_text()[-3000:], file=sys.stderr)
@@ -210,10 +211,10 @@ def main() -> int:
     return 0
 
 
-def save(bench: Bench, made_with: dict[str, str], seconds: float) -> None:
+def save(bench: Bench, made_with: dict[str, str]) -> None:
     """Add the figures to those that are there: each part can be measured by itself."""
     data = measuring.stored()
-    data["with"] = {**made_with, "minutes of deploys": f"{seconds / 60:.0f}"}
+    data["with"] = made_with
     for workload, found in bench.results.items():
         data["results"][workload] = {name: [asdict(run) for run in costs.runs] for name, costs in found.items()}
     measuring.store(data)
