@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,12 @@ GUNICORN = "27.0.1"
 ANSIBLE = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
 VENV = ROOT / ".cache" / "bench" / "venv"
 PYINFRA = VENV / "bin" / "pyinfra"
+PACKAGES = VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+FOR_DEBOPS = {
+    **ANSIBLE,
+    "ANSIBLE_COLLECTIONS_PATH": f"{ROOT / '.collections'}:{PACKAGES / 'debops/_data/ansible/collections'}",
+    "ANSIBLE_INJECT_FACT_VARS": "true",  # its role knows the facts by their old names
+}
 
 
 @dataclass(frozen=True)
@@ -130,12 +137,9 @@ def handwritten(job: Job) -> list[str]:
 
 
 def debops(job: Job) -> list[str]:
-    """Deploy with the role of DebOps; its collection lies in its package."""
+    """Deploy with the role of DebOps."""
     inventory = job.inventory(**app_variables(job, job.site.name, job.site.port))
-    (package,) = VENV.glob("lib/python3.*/site-packages/debops/_data/ansible/collections")
-    paths = f"ANSIBLE_COLLECTIONS_PATH={ROOT / '.collections'}:{package}"
-    facts = "ANSIBLE_INJECT_FACT_VARS=true"  # the role knows them by their old names
-    return ["env", paths, facts, "ansible-playbook", "-i", str(inventory), str(BENCH / "debops" / "site.yml")]
+    return ["ansible-playbook", "-i", str(inventory), str(BENCH / "debops" / "site.yml")]
 
 
 def pyinfra(job: Job) -> list[str]:
@@ -167,6 +171,6 @@ ROLE = Contender("the role", "ours", 8000, role)
 ROLE_UV = Contender("the role, uv", "ouruv", 8100, role_with_uv)
 HANDWRITTEN = Contender("hand-written playbook", "hand", 8200, handwritten)
 WITH_PYINFRA = Contender("pyinfra", "pyinf", 8300, pyinfra)
-DEBOPS = Contender("DebOps' role", "debo", 8400, debops)
+DEBOPS = Contender("DebOps' role", "debo", 8400, debops, FOR_DEBOPS)
 PING = Contender("one ping", "", 0, playbook("ping"))
 EMPTY = Contender("empty play", "", 0, playbook("empty"))

@@ -37,7 +37,7 @@ def write(directory: str, exclude: Iterable[str], destination: str, top: str) ->
         archive.addfile(_member(top, tarfile.DIRTYPE, source.EXECUTABLE))
         made: set[str] = set()
         # A source may have something of that name.
-        entries = sorted(source.entries(directory, exclude), key=lambda entry: entry.path.split("/")[0] == COMPLETE)
+        entries = sorted(source.entries(directory, exclude), key=_is_mark)
         for entry in entries:
             path = f"{top}/{entry.path}"
             for parent in _parents(path)[1:]:
@@ -54,8 +54,12 @@ def write(directory: str, exclude: Iterable[str], destination: str, top: str) ->
             member = _member(path, tarfile.REGTYPE, entry.mode)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-        if not entries or entries[-1].path.split("/")[0] != COMPLETE:
+        if not any(map(_is_mark, entries)):
             archive.addfile(_member(f"{top}/{COMPLETE}", tarfile.REGTYPE, source.PLAIN))
+
+
+def _is_mark(entry: source.Entry) -> bool:
+    return entry.path.split("/")[0] == COMPLETE
 
 
 def _parents(path: str) -> list[str]:
