@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.pyweb.deploy.bench import contenders, served
 from ansible_collections.pyweb.deploy.bench.measuring import Cost, Costs, stored
 from ansible_collections.pyweb.deploy.tests.rig import ROOT
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -134,15 +135,14 @@ def bars(results: Results, workloads: Sequence[str], name: str) -> None:
     axes = figure.subplots()
     height = 0.8 / max(len(results[workload]) for workload in present)
     for contender in who:
-        among = {place: list(results[workload]) for place, workload in enumerate(present)}
-        among = {place: names for place, names in among.items() if contender in names}
-        costs = [results[present[place]][contender] for place in among]
+        mine = [(place, results[workload]) for place, workload in enumerate(present) if contender in results[workload]]
+        costs = [found[contender] for _place, found in mine]
         medians = [each.median for each in costs]
         spread = [
             [each.median - each.range[0] for each in costs],
             [each.range[1] - each.median for each in costs],
         ]
-        at = [place + (names.index(contender) - (len(names) - 1) / 2) * height for place, names in among.items()]
+        at = [place + (list(found).index(contender) - (len(found) - 1) / 2) * height for place, found in mine]
         axes.barh(at, medians, height * 0.9, xerr=spread, label=contender, error_kw={"lw": 0.8})
     axes.set_yticks(range(len(present)), present)
     axes.invert_yaxis()
@@ -155,6 +155,7 @@ def bars(results: Results, workloads: Sequence[str], name: str) -> None:
 
 def main() -> int:
     """Write the page."""
+    rcParams["svg.hashsalt"] = "pyweb.deploy"  # the same figures give the same files
     results, made_with, rows = load()
     on_one = [workload for workload in results if "servers" not in workload and "application" not in workload]
     bars(results, on_one, "deploys")
