@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
 
-__all__ = ["ROOT", "Controller", "Load", "Server", "connect"]
+__all__ = ["ROOT", "Controller", "Load", "Server", "connect", "slot"]
 
 
 def pytest_configure() -> None:
@@ -27,6 +27,11 @@ def pytest_configure() -> None:
 
 
 APPLICATION = ROOT / "examples" / "flask_hello"
+
+
+def slot(server: Server) -> str:
+    """Name the unit that serves the application hello; `none` where none does."""
+    return server.run("basename $(readlink /etc/systemd/system/hello.service || echo none)")
 
 
 def connect(address: str, port: int, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:

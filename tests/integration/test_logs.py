@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Controller, Server
+from .conftest import Controller, Server, slot
 
 Variables = dict[str, Any]
 
@@ -128,11 +128,11 @@ def test_no_line_is_lost(controller: Controller, written: Server, variables: Var
     settled = {**variables, "gunicorn_environment": {"A": "2"}}
     assert controller.play(written, {**settled, "gunicorn_force": True}).changed == 0
     written.run(f"echo >>{ROTATION}")
-    slot = written.run("readlink /etc/systemd/system/hello.service")
+    serving = slot(written)
     predicted = controller.play(written, settled, "--check", "--diff")
     assert (predicted.changed, predicted.output.count(f"after: {ROTATION}")) == (1, 1), predicted.output
     assert controller.play(written, settled).changed == 1
-    assert written.run("readlink /etc/systemd/system/hello.service") == slot
+    assert slot(written) == serving
 
     # systemd's own limit would stop at some ten thousand lines in half a minute.
     written.get("/flood")

@@ -17,7 +17,7 @@ from ansible_collections.pyweb.deploy.tests.rig import RELEASES, SSH_CONFIG, Pla
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from .conftest import Controller, Load, Server
+from .conftest import Controller, Load, Server, slot
 
 Variables = dict[str, Any]
 
@@ -146,10 +146,6 @@ def digests(values: dict[str, str]) -> dict[str, str]:
 
 def current(server: Server) -> str:
     return server.run("basename $(readlink /opt/hello/current)")
-
-
-def slot(server: Server) -> str:
-    return server.run("basename $(readlink /etc/systemd/system/hello.service)")
 
 
 @pytest.fixture(scope="module", params=RELEASES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Controller, Load, Server
+from .conftest import Controller, Load, Server, slot
 
 Variables = dict[str, Any]
 
@@ -36,8 +36,13 @@ def main_pid(server: Server) -> int:
     return int(server.run("systemctl show --property MainPID --value hello"))
 
 
-def slot(server: Server) -> str:
-    return server.run("basename $(readlink /etc/systemd/system/hello.service || echo none)")
+def children(server: Server, pid: int) -> str:
+    return server.run(f"cat /proc/{pid}/task/{pid}/children")
+
+
+def replaced(server: Server, main: int, workers: str) -> bool:
+    """Tell whether none of these workers is left, in time."""
+    return eventually(lambda: not set(workers.split()) & set(children(server, main).split()))
 
 
 @pytest.fixture(scope="module", params=["hello-blue.service", "hello-green.service"])
@@ -81,16 +86,13 @@ def test_status_restart_stop_and_start(either: Server) -> None:
 
 
 def test_reload_takes_effect_without_a_lost_request(either: Server) -> None:
-    main, workers = main_pid(either), either.run(f"cat /proc/{main_pid(either)}/task/{main_pid(either)}/children")
+    main = main_pid(either)
+    workers = children(either, main)
     with Load(either.address) as load:
         either.run("systemctl reload hello")
-        assert eventually(lambda: not set(workers.split()) & set(children(either, main).split()))
+        assert replaced(either, main, workers)
     assert load.failures == []
     assert main_pid(either) == main
-
-
-def children(server: Server, pid: int) -> str:
-    return server.run(f"cat /proc/{pid}/task/{pid}/children")
 
 
 @pytest.mark.parametrize("line", ["workers = 'many'", "wokers = 4", "import a_module_that_nobody_has"])
@@ -108,7 +110,7 @@ def test_reload_refuses_a_configuration_that_does_not_check(deployed: Server, li
     finally:
         deployed.run(f"cp -p /root/gunicorn.conf.py {path}")
     deployed.run("systemctl reload hello")
-    assert eventually(lambda: not set(workers.split()) & set(children(deployed, main).split()))
+    assert replaced(deployed, main, workers)
 
 
 def test_the_log_has_one_name_whatever_slot_serves(either: Server) -> None:
@@ -139,14 +141,14 @@ def test_a_killed_worker_is_replaced(deployed: Server) -> None:
 
 
 def test_a_killed_master_comes_back_and_the_port_never_closes(either: Server) -> None:
-    main, slot = main_pid(either), either.run("readlink /etc/systemd/system/hello.service")
+    main, serving = main_pid(either), slot(either)
     either.run(f"kill -9 {main}")
     until = time.monotonic() + 4
     while time.monotonic() < until:
         assert either.run("systemctl is-active hello.socket") == "active"
     assert answers(either)
     assert main_pid(either) != main
-    assert either.run("readlink /etc/systemd/system/hello.service") == slot
+    assert slot(either) == serving
 
 
 def test_a_worker_that_eats_all_memory_is_killed_alone(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
 
-from .conftest import Controller, Load, Server, connect
+from .conftest import Controller, Load, Server, connect, slot
 
 
 def put(server: Server, certificate: str, key: str, other_key: str) -> ssl.SSLContext:
@@ -85,7 +85,7 @@ def test_tls(controller: Controller, server: Server, variables: dict[str, Any], 
 
 def nobody_else_has_the_key(server: Server, key: str) -> None:
     """The service reads a copy of its own; its unit reloads without seeing it."""
-    copy = f"/run/credentials/{server.run('readlink /etc/systemd/system/hello.service | xargs basename')}/keyfile"
+    copy = f"/run/credentials/{slot(server)}/keyfile"
     assert server.run(f"runuser -u hello cat {copy}") == key.strip()
     assert server.run(f"runuser -u nobody cat {copy} 2>/dev/null", check=False) == ""
     assert server.run("stat -c '%a %U' /root/tls/key.pem") == "600 root"
