@@ -54,6 +54,12 @@ class Bench:
         command = contender.command(Job(site, servers, directory, back))
         return measuring.run(command, contender.environment, directory, directory / "output")
 
+    def prepare(self, jobs: Sequence[tuple[Contender, Site, Sequence[Server]]]) -> None:
+        """Let contenders deploy what is measured later: one brings the Debian packages, then two beside each other."""
+        self.once(*jobs[0])
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda job: self.once(*job), jobs[1:]))
+
     def time(
         self, workload: str, contender: Contender, site: Site, servers: Sequence[Server], back: bool = False
     ) -> None:
@@ -69,9 +75,9 @@ def edit(source: Path, mark: object) -> None:
         file.write(f"# {mark}\n")
 
 
-def first_deploy(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
+def first_deploy(bench: Bench, who: Sequence[Contender], once: Sequence[Contender], repeat: int) -> None:
     """Deploy to a server that is as it was installed."""
-    for turn, contender in itertools.product(range(repeat), who):
+    for turn, contender in [*itertools.product(range(repeat), who), *itertools.product([0], once)]:
         with contextlib.contextmanager(fresh_server)(f"bench-first-{turn}", RELEASE) as server:
             bench.time("first deploy", contender, contender.site(bench.source(contender, "one")), [server])
 
@@ -79,17 +85,23 @@ def first_deploy(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
 def changes(
     bench: Bench, who: Sequence[Contender], still: Sequence[Contender], floor: Sequence[Contender], repeat: int
 ) -> None:
-    """Do nothing, then change one thing after the other, on one server. Those of `still` only do nothing."""
+    """Do nothing, then change one thing after the other, on one server. Those of `still` only do nothing.
+
+    What no goal is about is measured once less.
+    """
     server = bench.servers[:1]
     sites = {contender.name: contender.site(bench.source(contender, "one")) for contender in (*who, *still)}
     for contender in (*who, *still):
         bench.once(contender, sites[contender.name], server)
     for turn in range(repeat):
-        for contender in (*floor, *who, *still):
+        less = turn > 0 and turn == repeat - 1
+        for contender in (*floor, *who, *(() if less else still)):
             bench.time("nothing to do", contender, sites.get(contender.name, contender.site(Path())), server)
         for contender in who:
             edit(sites[contender.name].source, turn)
             bench.time("new code", contender, sites[contender.name], server)
+        if less:
+            break
         for contender in who:
             bench.time("another setting", contender, replace(sites[contender.name], threads=3 + turn), server)
         for contender in who:
@@ -104,7 +116,7 @@ def requirements(bench: Bench, who: Sequence[Contender], repeat: int) -> None:
         source = bench.source(contender, "sixty")
         shutil.copy(SIXTY, source / "requirements.txt")
         sites[contender.name] = replace(contender.site(source), name=f"{contender.prefix}60", port=contender.port + 50)
-        bench.once(contender, sites[contender.name], bench.servers[:1])
+    bench.prepare([(contender, sites[contender.name], bench.servers[:1]) for contender in who])
     for package, contender in itertools.product(SMALL[:repeat], who):
         with (sites[contender.name].source / "requirements.txt").open("a") as file:
             file.write(f"{package}\n")
@@ -123,10 +135,8 @@ def many_applications(bench: Bench, who: Sequence[Contender], counts: Sequence[i
         sites[contender.name, count] = replace(site, name=f"{contender.prefix}n", port=contender.port + 60)
     for contender in who:
         every = sites[contender.name, max(counts)]
-        first, *others = [replace(every, name=name, port=port, applications=1) for name, port in every.each()]
-        bench.once(contender, first, last)
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(bench.once, itertools.repeat(contender), others, itertools.repeat(last)))
+        each = [replace(every, name=name, port=port, applications=1) for name, port in every.each()]
+        bench.prepare([(contender, site, last) for site in each])
     for _turn, contender, count in itertools.product(range(repeat), who, counts):
         site = sites[contender.name, count]
         # One application is the first of the several.
@@ -183,7 +193,7 @@ def main() -> int:
     on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
     often, seldom, once = (arguments.repeat or number for number in (3, 2, 1))
     parts: dict[str, Callable[[Bench], None]] = {
-        "first": lambda bench: first_deploy(bench, [*every, contenders.DEBOPS], seldom),
+        "first": lambda bench: first_deploy(bench, every, [contenders.DEBOPS], seldom),
         "changes": lambda bench: changes(bench, every, [contenders.DEBOPS], floor, often),
         "requirements": lambda bench: requirements(
             bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
