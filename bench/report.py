@@ -100,9 +100,10 @@ def deploys(results: Results) -> str:
 
 def of_served(rows: Served, names: Iterable[str], loads: Iterable[served.Kind]) -> str:
     """Write what the served application does with each of some configurations, under some loads."""
-    headings = ("Application", "Configuration", "Requests/s", "p50 ms", "p99 ms", "Errors", "MiB")
-    keys = ("load", "configuration", "rate", "p50", "p99", "errors", "memory")
-    found = {(row["load"], row["configuration"]): row for row in rows}
+    headings = ("Application", "Configuration", "Requests/s", "Range", "p50 ms", "p99 ms", "Errors", "MiB")
+    keys = ("load", "configuration", "rate", "range", "p50", "p99", "errors", "memory")
+    ranged = [{**row, "range": f"{row['rates'][0]} to {row['rates'][-1]}"} for row in rows]
+    found = {(row["load"], row["configuration"]): row for row in ranged}
     order = [(kind.name, name) for kind in loads for name in names]
     return table(headings, ([str(found[each][key]) for key in keys] for each in order if each in found))
 

@@ -193,6 +193,7 @@ def main() -> int:
             "load": load,
             "configuration": name,
             "rate": round(statistics.median(each.rate for each, _memory in runs)),
+            "rates": sorted(round(each.rate) for each, _memory in runs),
             "p50": round(statistics.median(each.p50 for each, _memory in runs), 1),
             "p99": round(statistics.median(each.p99 for each, _memory in runs), 1),
             "errors": sum(each.errors for each, _memory in runs),
