@@ -168,6 +168,7 @@ def main() -> int:
         machine="\n".join(f"- {key}: {value}" for key, value in made_with.items()),
         goals=table(("What is to be done", "Goal", "Measured", ""), goals),
         deploys=deploys(results),
+        rounds=max((len(row["rates"]) for row in rows), default=0),
         served=of_served(rows, served.CONFIGURATIONS, served.LOADS),
         variants=of_served(rows, [served.DEFAULT, *served.VARIANTS], served.FEWER_LOADS),
     )
