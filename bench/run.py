@@ -76,10 +76,11 @@ def edit(source: Path, mark: object) -> None:
 
 
 def first_deploy(bench: Bench, who: Sequence[Contender], once: Sequence[Contender], repeat: int) -> None:
-    """Deploy to a server that is as it was installed."""
-    for turn, contender in [*itertools.product(range(repeat), who), *itertools.product([0], once)]:
-        with contextlib.contextmanager(fresh_server)(f"bench-first-{turn}", RELEASE) as server:
-            bench.time("first deploy", contender, contender.site(bench.source(contender, "one")), [server])
+    """Deploy to a server that is as it was installed. Those of `once` do so in the first turn only."""
+    for turn in range(repeat):
+        for contender in (*who, *(() if turn else once)):
+            with contextlib.contextmanager(fresh_server)(f"bench-first-{turn}", RELEASE) as server:
+                bench.time("first deploy", contender, contender.site(bench.source(contender, "one")), [server])
 
 
 def changes(
