@@ -12,6 +12,7 @@ RELEASE ?= debian12
 PYWEB_RELEASES ?= debian12 debian13
 SCENARIO ?= default
 PYTEST_ARGS ?=
+PART ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
 SERVED_ARGS ?=
@@ -69,7 +70,7 @@ lock: setup ## Write requirements-dev.txt from requirements-dev.in (LOCK_ARGS=--
 
 .PHONY: images
 images: ## Make the servers' images (PYWEB_RELEASES="debian12 debian13")
-	@rig/image $(PYWEB_RELEASES)
+	@rig/image $(PYWEB_RELEASES) $(PYWEB_RELEASES:%=%-ready)
 
 .PHONY: format
 format: setup ## Let ruff format and mend the Python code
@@ -107,21 +108,12 @@ molecule: setup images ## Test the role in containers with Molecule (SCENARIO=de
 .PHONY: integration
 integration: setup images ## Test deployments over SSH on the rig's servers (PYTEST_ARGS=...)
 	$(call announce,integration tests on $(PYWEB_RELEASES))
-	@# PYTEST_ARGS may leave nothing to one of the two (5), but not to both.
-	pytest -o cache_dir=.cache/pytest tests/integration -n 2 --dist loadfile -m 'not alone' --durations=10 $(PYTEST_ARGS) || \
-		{ together=$$?; [ $$together = 5 ] || exit $$together; }; \
-	pytest -o cache_dir=.cache/pytest tests/integration -m alone $(PYTEST_ARGS) || \
-		{ alone=$$?; [ $$alone = 5 ] && exit $${together:-0}; exit $$alone; }
+	pytest -o cache_dir=.cache/pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder -m 'not full' $(PYTEST_ARGS)
 
 .PHONY: downtime
-downtime: setup images ## Count what deploys cost the users of a site, in short (PYTEST_ARGS=...)
+downtime: setup images ## Count what deploys cost the users of a site (PYTEST_ARGS=...)
 	$(call announce,downtime on $(firstword $(PYWEB_RELEASES)))
-	pytest -o cache_dir=.cache/pytest --capture=no tests/downtime --durations=10 $(PYTEST_ARGS)
-
-.PHONY: test-downtime
-test-downtime: setup images ## The same in full: takes hours, and writes docs/zero-downtime.md
-	$(call announce,downtime in full on $(PYWEB_RELEASES))
-	PYWEB_DOWNTIME=full pytest -o cache_dir=.cache/pytest --capture=no tests/downtime $(PYTEST_ARGS)
+	pytest -o cache_dir=.cache/pytest --capture=no tests/downtime -m 'not full' $(PYTEST_ARGS)
 
 .PHONY: audit
 audit: setup ## Ask PyPI whether a package that is used here or put on hosts has a known weakness
@@ -146,7 +138,12 @@ bench-served: setup images $(BENCH)/stamp ## Only the served application (SERVED
 	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
 
 .PHONY: test
-test: lint unit molecule integration downtime ## All of these, as CI runs them
+test: setup ## All of these, in about 20 minutes, as CI runs them
+	@python tests/run.py test
+
+.PHONY: test-full
+test-full: setup images ## Everything, in hours: each release, worker class, cut and mutant (PART=...)
+	@python tests/run.py $(or $(PART),full)
 
 .PHONY: help
 help:

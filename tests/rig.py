@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -20,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASES = os.environ.get("PYWEB_RELEASES", "debian12 debian13").split()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 SAMPLER = Path(__file__).parent / "integration" / "remote" / "sampler.py"
+PLUGINS = Path(__file__).parent / "callback_plugins"
+CALLBACKS = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "cut"}
+"""Environment of a run with the callback cut."""
 SSH_CONFIG = Path(os.environ.get("RIG_STATE", ROOT / ".cache" / "rig")) / "ssh_config"
 
 
@@ -103,6 +107,14 @@ class Server:
             self.run("systemctl stop sampler")
             samples += self.run("cat /srv/sampler/samples && rm /srv/sampler/samples").splitlines()
 
+    def stamps(self, *places: str) -> str:
+        """Each file below these paths with its inode and the time it was last touched: the same where nothing wrote."""
+        return self.run(f"find {' '.join(places)} -printf '%p %i %C@\\n' | sort")
+
+    def cut_when(self, condition: str) -> dict[str, str]:
+        """Environment of a run that is killed between two tasks, once this shell command succeeds on the server."""
+        return {**CALLBACKS, "CUT_WHEN": shlex.join(["docker", "exec", f"pyweb-{self.name}", "sh", "-c", condition])}
+
     def get(self, path: str = "/", port: int = 8000) -> str:
         """Body of an answer over HTTP."""
         connection = http.client.HTTPConnection(self.address, port, timeout=10)
@@ -135,6 +147,16 @@ class Play:
     def changed(self) -> int:
         """Changed tasks over all hosts."""
         return sum(map(int, re.findall(r"changed=(\d+)", self.output)))
+
+    @property
+    def executions(self) -> int:
+        """What Ansible executed over SSH, for a run with ``-vvv``."""
+        return self.output.count(" SSH: EXEC ")
+
+    @property
+    def said(self) -> str:
+        """Output without its line breaks."""
+        return " ".join(self.output.split())
 
     def __bool__(self) -> bool:
         return self.rc == 0
@@ -177,11 +199,14 @@ class Controller:
         return Play(done.returncode, done.stdout + done.stderr, seconds, " ".join(command))
 
 
-def fresh_server(name: str, release: str) -> Iterator[Server]:
-    """Start a server that nothing was deployed to; remove it afterwards. Each of pytest's workers has its own."""
+def fresh_server(name: str, release: str, bare: bool = False) -> Iterator[Server]:
+    """Start a server that nothing was deployed to; remove it afterwards. Each of pytest's workers has its own.
+
+    It has the Debian packages that the role installs, and a cache of wheels, unless it is to be bare.
+    """
     name = f"{name}-{WORKER}".strip("-")
     rig("down", name)
-    rig("up", name, release)
+    rig("up", name, release if bare else f"{release}-ready")
     try:
         yield Server(name, rig("address", name))
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, SSH_CONFIG, Controller, Server, fresh_server, rig
 
-from .measure import FULL, GUNICORN, NEWER_GUNICORN, WORKER_CLASSES, Site, Variables, deployed
+from .measure import GUNICORN, NEWER_GUNICORN, WORKER_CLASSES, Site, Variables, deployed, in_full
 from .page import LEAST, PAGE, Record
 from .wheels import next_gunicorn
 
@@ -23,24 +23,10 @@ SETTINGS: dict[str, Variables] = {"sync": {"workers": 8}, "gthread": {"threads":
 ENVIRONMENT = {"tornado": {"SLOW": "0.2"}}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Know the markers that tell the full form from the short one."""
-    config.addinivalue_line("markers", "full: only with PYWEB_DOWNTIME=full, as make test-downtime sets it")
-    config.addinivalue_line("markers", "one_class: in the short form, with the first worker class only")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, in the short form, what belongs to the full one."""
-    out = [] if FULL else [item for item in items if not in_short_form(item)]
-    config.hook.pytest_deselected(items=out)
-    items[:] = [item for item in items if item not in out]
-
-
-def in_short_form(item: pytest.Item) -> bool:
-    """Tell whether the short form runs a test: with each worker class a change of the code, the rest with the first."""
-    worker_class = getattr(item, "callspec", None) and item.callspec.params.get("site")  # type: ignore[attr-defined]
-    another = worker_class not in (None, WORKER_CLASSES[0])
-    return not item.get_closest_marker("full") and not (another and item.get_closest_marker("one_class"))
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether this is the full form, or a piece of it."""
+    return "not full" not in pytestconfig.getoption("markexpr")
 
 
 @pytest.fixture(scope="session")
@@ -50,23 +36,26 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Controller:
 
 
 @pytest.fixture(scope="session")
-def record(request: pytest.FixtureRequest) -> Iterator[Record]:
-    """Collect the figures of the session. A full run that is complete and green becomes the page."""
+def record(request: pytest.FixtureRequest, full: bool) -> Iterator[Record]:
+    """Collect the figures of the session. Where the full form, or all its pieces, are green, they become the page."""
     record = Record()
     yield record
     failed = request.session.testsfailed
     print(f"\n{record.requests():,} requests, {record.failed()} failed, and {failed} tests")
-    if FULL and not failed:
-        missing = record.missing()
-        if missing:
-            print(f"{PAGE.name} is left as it is, because this run is not complete: {', '.join(missing)}")
-            return
-        assert record.requests() >= LEAST, "too few requests to say anything"
-        record.write()
-        print(f"{PAGE} is written")
+    if not full or failed:
+        return
+    record.keep()
+    whole = Record.kept()
+    missing = whole.missing()
+    if missing:
+        print(f"{PAGE.name} is left as it is, {len(missing)} figures are still missing: {', '.join(missing[:3])} ...")
+        return
+    assert whole.requests() >= LEAST, "too few requests to say anything"
+    whole.write()
+    print(f"{PAGE} is written")
 
 
-@pytest.fixture(scope="session", params=RELEASES if FULL else RELEASES[:1])
+@pytest.fixture(scope="session", params=in_full(RELEASES, RELEASES[0]))
 def release(request: pytest.FixtureRequest) -> str:
     """Give each release that is measured."""
     return str(request.param)
@@ -115,7 +104,7 @@ def make_site(
     return make
 
 
-@pytest.fixture(scope="session", params=WORKER_CLASSES)
+@pytest.fixture(scope="session", params=in_full(WORKER_CLASSES, WORKER_CLASSES[0]))
 def site(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> Iterator[Site]:
     """Give a site of each worker class, as the test before left it."""
     yield from deployed(make_site(request.param))

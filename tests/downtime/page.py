@@ -1,26 +1,34 @@
-"""The page with the figures, docs/zero-downtime.md: written by the run that measured them."""
+"""The page with the figures, docs/zero-downtime.md: written once a full run, or all pieces of one, have measured them.
+
+Each session keeps its figures in .cache/downtime. Those of the same role and client count together.
+"""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT
 
 from .client import KINDS
-from .measure import CHANGES, GAP, GUNICORN, WORKER_CLASSES, Row
+from .measure import CHANGES, GUNICORN, PART, WORKER_CLASSES, Row
 
 PAGE = ROOT / "docs" / "zero-downtime.md"
+KEPT = ROOT / ".cache" / "downtime"
+MEASURED = ("roles", "plugins", "playbooks", "tests/downtime/applications", "tests/downtime/client.py")
 LEAST = 100_000  # requests
 
 TEXT = """# Zero downtime
 
 Figures, not a promise: what clients of a site noticed while it was deployed. This page is written by the run that
-measured it, and only by a complete run in which nothing failed. Don't edit it.
+measured it, or the last one of several, and only where they are complete and nothing failed. Don't edit it.
 
 | | |
 |---|---|
@@ -31,7 +39,7 @@ measured it, and only by a complete run in which nothing failed. Don't edit it.
 | Gunicorn | {gunicorn}, and the same packed as the next release for the upgrade |
 | ansible-core | {core} |
 | Machine | {cores} cores, for clients, servers and Ansible together |
-| Command | `make test-downtime PYWEB_RELEASES="{releases}"` |
+| Command | `make test-full PYWEB_RELEASES="{releases}"` |
 
 ## What is measured
 
@@ -46,14 +54,19 @@ than ten seconds, had another status or another text. Nothing that failed is tri
 HTTP allows and every client makes (RFC 9110, 9.2.2): where a *reused* connection turns out to be closed at once, before
 a byte of the answer has come, the request is sent once more. The column *sent again* counts these.
 
-The longest gap is the longest time between two answers, over all connections of a kind. It may be at most {gap} s above
-that of the same site without a deploy. *Kept* and *fresh* are the two kinds of connections.
+The longest gap is the longest time between two answers, over all connections of a kind. For comparison, the service of
+each site was once restarted under load, which makes clients wait. The longest gap of a deploy has to be less than
+1/{part} of the longest one then. *Kept* and *fresh* are the two kinds of connections.
 
 Before the play only the old generation may answer, after it only the new one.
 
 ## Changes
 
 {changes}
+
+For comparison, a restart (`systemctl restart`) instead of a deploy:
+
+{restart}
 
 ## Broken releases
 
@@ -78,22 +91,53 @@ The server restarted under load. Connections that fail while it is down can't be
 INTERRUPTED = """
 ## Interrupted runs
 
-An update of code and a setting was cut off at each of its tasks in turn, by killing Ansible or by breaking the
-connection, and then run again. A third run changed nothing.
+An update of code and a setting was cut off in each state that it brings the server into, and in the middle of what
+takes longest, by killing Ansible or by breaking the connection. Then it was run again. A third run changed nothing.
 
 {interrupted}
 """
 
 
+def digest() -> str:
+    """Give a digest of what is measured, and of the client that measures it."""
+    found = hashlib.sha256()
+    for part in MEASURED:
+        for path in sorted([ROOT / part, *(ROOT / part).rglob("*")]):
+            if path.is_file() and path.suffix != ".pyc":
+                found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
 @dataclass
 class Record:
-    """What the session has measured, and where."""
+    """What a session has measured, and where; or several together."""
 
     rows: list[Row] = field(default_factory=list)
     servers: dict[str, str] = field(default_factory=dict)
+    digest: str = field(default_factory=digest)
+
+    def keep(self) -> None:
+        """Keep it for the sessions that measure the rest."""
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / f"{time.time_ns()}.json").write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def kept(cls) -> Record:
+        """Give the figures of all sessions that measured what is there now; of the same cell the last ones."""
+        whole = cls()
+        cells: dict[tuple[str, ...], list[Row]] = {}
+        for path in sorted(KEPT.glob("*.json")):
+            piece = json.loads(path.read_text())
+            if piece["digest"] == whole.digest:
+                rows = [Row(**values) for values in piece["rows"] if values["release"] in RELEASES]
+                cells |= {row.cell: [each for each in rows if each.cell == row.cell] for row in rows}
+                whole.servers |= piece["servers"]
+        whole.rows = [row for cell in cells.values() for row in cell]
+        whole.rows.sort(key=lambda row: (RELEASES.index(row.release), WORKER_CLASSES.index(row.worker_class)))
+        return whole
 
     def missing(self) -> list[str]:
-        """Say what a complete run has and this one hasn't."""
+        """Say what a complete run has and this record hasn't."""
         there = {(row.release, row.worker_class, row.change) for row in self.rows}
         cells = [(release, each, change) for release in RELEASES for each in WORKER_CLASSES for change in CHANGES]
         groups = {(row.release, row.group) for row in self.rows}
@@ -121,8 +165,9 @@ class Record:
                 core=version("ansible-core"),
                 cores=os.cpu_count(),
                 releases=" ".join(RELEASES),
-                gap=GAP,
+                part=PART,
                 changes=self._table("changes", by_change=True),
+                restart=self._table("restart", by_change=True),
                 broken=self._table("broken", by_change=True),
                 killed=self._table("killed", by_change=False),
                 reboot=self._table("reboot", by_change=False),

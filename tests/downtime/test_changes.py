@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import Play
 
-from .measure import GUNICORN, NEWER_GUNICORN, PLAYBOOKS, Site
+from .measure import GUNICORN, NEWER_GUNICORN, PLAYBOOKS, WORKER_CLASSES, Site, in_full
 
 
+@pytest.mark.parametrize("site", in_full(WORKER_CLASSES, WORKER_CLASSES[0], "asgi"), indirect=True)
 def test_a_change_of_the_code(site: Site) -> None:
     old, site.mark = site.mark, "second"
     done = site.measure("code", site.deploy, accept={old, site.mark})
@@ -19,7 +20,6 @@ def test_a_change_of_the_code(site: Site) -> None:
     done.nobody_noticed()
 
 
-@pytest.mark.one_class
 def test_a_change_of_a_setting(site: Site) -> None:
     workers = site.variables["gunicorn_settings"].get("workers", 5) + 1
     site.variables["gunicorn_settings"] = {**site.variables["gunicorn_settings"], "workers": workers}
@@ -31,7 +31,6 @@ def test_a_change_of_a_setting(site: Site) -> None:
     done.nobody_noticed()
 
 
-@pytest.mark.one_class
 def test_one_more_requirement(site: Site) -> None:
     (site.directory / "requirements.txt").write_text("iniconfig==2.1.0\n")
     done = site.measure("requirement", site.deploy, accept={site.mark})

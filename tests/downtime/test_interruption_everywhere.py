@@ -1,8 +1,14 @@
-"""Runs that are cut off at each task in turn, or that run into a full disk: the next run finishes the work."""
+"""Runs that are cut off in each state of the server, or that run into a full disk: the next run finishes the work.
+
+A run is written down first, with the state of the server between any two tasks. It is cut off wherever that changed,
+and in the middle of what took longest: about 20 and 5 cuts, at half a minute each. What no moment between two tasks
+shows is waited for on the server.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +16,17 @@ from pathlib import Path
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import Play, Server, fresh_server
 
-from .interruption import Cut, callback, find_cut, leftovers, read_cuts
+from .interruption import (
+    BESIDE,
+    MOMENTS,
+    UNFINISHED,
+    Cut,
+    cut_at,
+    cut_during,
+    leftovers,
+    logged,
+    read_cuts,
+)
 from .measure import Site, deployed
 
 pytestmark = pytest.mark.full
@@ -49,27 +65,27 @@ def finish(site: Site) -> list[str]:
     return problems
 
 
-def cut_under_load(site: Site, cut: Cut, log: Path, command: str = "") -> list[str]:
+def cut_under_load(site: Site, cut: Cut, command: str = "") -> list[str]:
     """Change the site, cut the run off, and run it again, all under load; say what went wrong."""
     old = site.mark
     change(site, f"{cut.number}-{cut.after}")
-    cut_off: list[Play] = []
-
-    def interrupted() -> Play:
-        cut_off.append(site.deploy(environment=callback(log, cut, command)))
-        return cut_off[-1]
-
-    problems: list[str] = []
-    done = site.measure(
-        f"cut at {cut}", interrupted, lambda: site.deploy(), accept={old, site.mark}, group="interrupted"
-    )
-    if cut_off[0].rc == 0 and not command:
+    steps = [lambda: site.deploy(environment=cut_at(cut, command)), site.deploy]
+    done = site.measure(f"cut at {cut}", *steps, accept={old, site.mark}, group="interrupted")
+    problems = done.noticed()
+    if done.plays[0].rc != -9 and not command:
         problems.append("the run was not cut off")
     if not done.play:
         problems.append(f"the next run failed: {done.play.output}")
-    for kind, counts in done.counts.items():
-        problems += [f"{kind}, {moment - done.started:.1f} s after the start: {why}" for moment, why in counts.failures]
     return problems + finish(site)
+
+
+def find_cuts(log: Path, *moments: str) -> list[Cut]:
+    """Give the cuts of a run that was written down; these moments are among them."""
+    cuts = read_cuts(log)
+    missing = set(moments).difference(*[cut.moments for cut in cuts])
+    assert not missing, f"{missing} at none of: {', '.join(map(str, cuts))}"
+    print(f"\n{len(cuts)} cuts", end="", flush=True)
+    return cuts
 
 
 def report(problems: dict[str, list[str]]) -> None:
@@ -79,14 +95,13 @@ def report(problems: dict[str, list[str]]) -> None:
     )
 
 
-def test_an_update_that_is_killed_at_each_task(updated: Site, tmp_path: Path) -> None:
+def test_an_update_that_is_killed_in_each_state(updated: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     change(updated, "whole")
-    play = updated.deploy(environment=callback(log))
+    play = updated.deploy(environment=logged(log, updated, MOMENTS | BESIDE))
     assert play, play.output
-    cuts = read_cuts(log)
-    assert len(cuts) > 15, cuts
-    report({str(cut): cut_under_load(updated, cut, log) for cut in cuts})
+    cuts = find_cuts(log, *BESIDE, *(moment for moment in MOMENTS if "venv" not in moment))
+    report({str(cut): cut_under_load(updated, cut) for cut in cuts})
 
 
 def test_a_connection_that_breaks(updated: Site, tmp_path: Path) -> None:
@@ -94,34 +109,30 @@ def test_a_connection_that_breaks(updated: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     change(updated, "again")
     require(updated, 0)
-    play = updated.deploy(environment=callback(log))
+    play = updated.deploy(environment=logged(log, updated, MOMENTS))
     assert play, play.output
-    cuts = [cut for cut in read_cuts(log) if cut.after]
-    assert any("Install Gunicorn" in cut.name for cut in cuts), cuts
     hang_up = HANG_UP.format(name=updated.server.name)
     problems = {}
-    for number, cut in enumerate(cuts, 1):
+    for number, cut in enumerate([cut for cut in read_cuts(log) if cut.after], 1):
         require(updated, number % 10)
-        problems[str(cut)] = cut_under_load(updated, cut, log, hang_up)
+        problems[str(cut)] = cut_under_load(updated, cut, hang_up)
     report(problems)
 
 
-def test_a_first_deploy_that_is_killed_at_each_task(make_site: Callable[..., Site], tmp_path: Path) -> None:
+def test_a_first_deploy_that_is_killed_in_each_state(make_site: Callable[..., Site], tmp_path: Path) -> None:
     log = tmp_path / "log"
     whole = make_site(prefix="first")
-    play = whole.deploy(environment=callback(log))
+    play = whole.deploy(environment=logged(log, whole, MOMENTS))
     assert play, play.output
     whole.stop()
-    cuts = read_cuts(log)
-    assert len(cuts) > 20, cuts
     problems = {}
-    for cut in cuts:
+    for cut in find_cuts(log, *MOMENTS):
         site = make_site(prefix="first")
         started = time.monotonic()
-        cut_off = site.deploy(environment=callback(log, cut))
+        cut_off = site.deploy(environment=cut_at(cut))
         there = site.answers()
         problems[str(cut)] = finish(site)
-        if cut_off.rc == 0:
+        if cut_off.rc != -9:
             problems[str(cut)].append("the run was not cut off")
         print(f"\n{site.release:10} first deploy, cut at {cut}: {'serves' if there else 'nothing there'}, ", end="")
         print(f"{problems[str(cut)] or 'then finished'}, {time.monotonic() - started:.0f} s", end="", flush=True)
@@ -129,22 +140,42 @@ def test_a_first_deploy_that_is_killed_at_each_task(make_site: Callable[..., Sit
     report(problems)
 
 
+def test_an_update_that_is_killed_while_code_arrives(updated: Site) -> None:
+    """What unpacks the code on the server is killed too, so that half of it stays."""
+    many = updated.directory / "many"
+    many.mkdir()
+    for number in range(5000):
+        (many / f"{number}.py").write_text(f"# {number}\n")
+    half = UNFINISHED.format(parts="{name}/releases", mark=".complete")
+    old, updated.mark = updated.mark, "cut-code"
+    environment = cut_during(updated, half, "pkill -KILL tar")
+    there: list[str] = []
+
+    def cut_off() -> Play:
+        play = updated.deploy(environment=environment)
+        there.append(updated.shell(f"cd ..; ({half.replace('{name}', updated.name)}) && echo half"))
+        return play
+
+    done = updated.measure("cut while code arrives", cut_off, updated.deploy, accept={old, "cut-code"})
+    assert done.plays[0].rc == -9, done.plays[0].output
+    assert there == ["half"], "a release without its mark"
+    assert done.play, done.play.output
+    done.the_new_one_took_over()
+    done.nobody_noticed()
+    shutil.rmtree(many)
+    assert finish(updated) == []
+
+
 @pytest.fixture
 def bare(release: str) -> Iterator[Server]:
     """Give a server that nothing was deployed to."""
-    yield from fresh_server(f"dt-bare-{release}", release)
+    yield from fresh_server(f"dt-bare-{release}", release, bare=True)
 
 
-def test_a_new_server_that_is_killed_while_packages_are_installed(
-    make_site: Callable[..., Site], bare: Server, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
+def test_a_new_server_that_is_killed_while_packages_are_installed(make_site: Callable[..., Site], bare: Server) -> None:
     site = make_site(prefix="bare")
     site.server = bare
-    play = site.deploy("--check", environment=callback(log))
-    assert play, play.output
-    cut = find_cut(log, "prepare | Install the Debian packages", after=2.0)
-    cut_off = site.deploy(environment=callback(log, cut))
+    cut_off = site.deploy(environment=cut_during(site, "pgrep --full '[d]pkg --status-fd'"))
     assert cut_off.rc == -9, cut_off.output
     assert not site.answers()
     assert finish(site) == []
@@ -158,7 +189,7 @@ def test_a_disk_that_is_full(make_site: Callable[..., Site]) -> None:
     assert play, play.output
     used = int(site.shell(f"df --output=used -k {place} | tail -1"))
     site.server.run(f"mount -o remount,size={used + 2048}k {place}")
-    site.measure_baseline(5)
+    site.measure_baseline()
 
     (site.directory / "requirements.txt").write_text("iniconfig==2.1.0\n")
     old, site.mark = site.mark, "roomy"

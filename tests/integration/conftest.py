@@ -10,7 +10,7 @@ import shutil
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
 
-__all__ = ["ROOT", "Controller", "Load", "Server", "connect", "slot"]
+__all__ = ["ROOT", "Controller", "Load", "Server", "connect", "eventually", "main_pid", "slot", "workers"]
 
 
 def pytest_configure() -> None:
@@ -26,12 +26,45 @@ def pytest_configure() -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".cache" / "hypothesis"))
 
 
+LONGEST = ("deploy", "check_mode", "requirements", "sources", "failure", "firewall", "remove", "secrets", "collection")
+"""Files that take longest, in this order: begun last, one of them would keep a single worker busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    order = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 APPLICATION = ROOT / "examples" / "flask_hello"
+EACH_RELEASE = [RELEASES[-1], *(pytest.param(each, marks=pytest.mark.full) for each in RELEASES[:-1])]
+"""Parameters for a test: the last release in the short form, each of them in the full one."""
 
 
 def slot(server: Server) -> str:
     """Name the unit that serves the application hello; `none` where none does."""
     return server.run("basename $(readlink /etc/systemd/system/hello.service || echo none)")
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    """Tell whether a condition comes true in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return condition()
+
+
+def main_pid(server: Server) -> int:
+    """Give the process of Gunicorn's master."""
+    return int(server.run("systemctl show --property MainPID --value hello"))
+
+
+def workers(server: Server) -> list[str]:
+    """Give the processes of Gunicorn's workers."""
+    main = main_pid(server)
+    return server.run(f"cat /proc/{main}/task/{main}/children").split()
 
 
 def connect(address: str, port: int, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
@@ -86,6 +119,15 @@ class Load:
 
     started: float = field(default_factory=time.monotonic)
 
+    def restarted(self, server: Server, name: str = "hello") -> Load:
+        """Ask the same while the service restarts: how long clients wait then is the control for `longest_gap`."""
+        control = Load(self.address, self.port, self.rate, self.tls, self.path, self.headers)
+        with control:
+            server.run(f"systemctl restart {name}")
+            time.sleep(0.5)
+        assert control.failures == [], "a restart loses no request either, it makes them wait"
+        return control
+
     @property
     def bodies(self) -> set[str]:
         """All different answers."""
@@ -93,7 +135,7 @@ class Load:
 
     @property
     def longest_gap(self) -> float:
-        """Seconds between two answers at the most."""
+        """Seconds between two answers at the most. Compare it with that of `restarted`, not with a number."""
         times = sorted(moment for moment, _body in self.answers)
         return max((late - early for early, late in itertools.pairwise(times)), default=0.0)
 

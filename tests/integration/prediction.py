@@ -13,6 +13,9 @@ from ansible_collections.pyweb.deploy.tests.rig import Play, Server
 CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
 """Environment of a run that `read` understands."""
 
+MODULES = {"apt": "packages", "ship_secrets": "secrets", "ufw": "ufw", "user": "user"}
+"""What a module changes, where its result names no path: the secrets' result is hidden."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -41,12 +44,13 @@ class Change:
             slot = re.fullmatch(r"(\w+)-\w+\.service", self.result.get("name") or "")
             enables = slot and "enabled" in self.result
             return f"unit {slot[1]}.service" if slot and enables else unit_of(str(self.result["name"]))
-        if action in ("ufw", "user"):
-            return action
-        if action == "apt":
-            return "packages"
+        if action in MODULES:
+            return MODULES[action]
         place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
-        return path_of(str(place)) if place else self.task
+        if place:
+            return path_of(str(place))
+        command = self.result["cmd"]
+        return f"command {command if isinstance(command, str) else ' '.join(command)}"
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def read(play: Play) -> Told:
             continue
         task = event["task"]["name"].rpartition(" : ")[2]
         for result in event["hosts"].values():
-            if task == "plan | Tell what will change":
-                plan = result["msg"]
+            if result["action"].endswith("debug") and isinstance(result["msg"], list):
+                plan = result["msg"]  # no other message is a list
             for item in result.get("results", [result]):
                 if item["changed"]:
                     changes += changes_of(task, {"action": result["action"], **item})
@@ -104,7 +108,7 @@ def path_of(path: str) -> str:
     """Name what a path is part of: a release is made as a whole, an installed package brings files to /etc."""
     for pattern, name in (
         (r"(/opt/\w+/(?:releases|venvs)/[^/]+).*", "{0}"),
-        (r"/opt/\w+/generations/\w+/secrets.*", "secrets | Write them for systemd"),  # no_log hides what that returns
+        (r"/opt/\w+/generations/\w+/secrets.*", "secrets"),
         (r"/etc/ufw(?:/.*)?", "ufw"),
         (r"/etc/systemd/system/(?:[\w.]+\.wants/)?(\w+)\.(service|socket)", "unit {0}.{1}"),
         (r"(/etc/systemd/system/\w+-\w+\.(?:service|socket)|/etc/logrotate\.d/pyweb.*)", "{0}"),

@@ -24,6 +24,8 @@ from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, Controlle
 
 from .conftest import Load
 
+pytestmark = pytest.mark.full
+
 EXAMPLES = ROOT / "examples"
 APPLICATIONS = {"budget": 8001, "wiki": 8002, "board": 8003, "calendar": 8004}
 VAULT = {"budget_secret_key": "not to be guessed", "wiki_secret_key": "nor this one"}
@@ -154,7 +156,7 @@ def test_flask_with_a_database(host: Host, tmp_path: Path) -> None:
     with host.changing("budget"), load:
         host.deploy(EXAMPLES / "flask_database")
     assert load.failures == []
-    assert load.longest_gap < 1
+    assert load.longest_gap < load.restarted(host.server, "budget").longest_gap
     assert "remote_addr" not in columns(host, "transaction"), "7.2 drops that column"
     assert json.loads(browser.get("/api/projects/trip"))["members"][0]["name"] == "Ann"
     assert "I Hate Money" in browser.get("/")
@@ -192,7 +194,7 @@ def test_django_with_static_files(host: Host, tmp_path: Path) -> None:
     with host.changing("wiki"), load:
         host.deploy(EXAMPLES / "django_static")
     assert load.failures == []
-    assert load.longest_gap < 1
+    assert load.longest_gap < load.restarted(host.server, "wiki").longest_gap
     assert "under the <strong>third</strong> stone" in visitor.get("/")
     assert "Site administration" in browser.get("/admin/"), "who was logged in still is"
     for style in styles:
@@ -262,7 +264,7 @@ def test_asgi_with_websockets(host: Host, tmp_path: Path) -> None:
         with host.changing("board"), Load(address, port) as load:
             host.deploy(EXAMPLES / "asgi_websocket")
         assert load.failures == []
-        assert load.longest_gap < 1
+        assert load.longest_gap < load.restarted(host.server, "board").longest_gap
         while old.receive():
             pass  # it ends with its release, after graceful_timeout
     with open_page() as new:
@@ -300,7 +302,7 @@ def test_setup_py_from_an_archive(host: Host) -> None:
     with host.changing("calendar"), load:
         host.deploy(EXAMPLES / "setup_py")
     assert load.failures == []
-    assert load.longest_gap < 1
+    assert load.longest_gap < load.restarted(host.server, "calendar").longest_gap
     assert "SUMMARY:Garden party" in browser.get("/ann/plans/party.ics")
     assert "Radicale Web Interface" in browser.get("/.web/")
     installed = host.as_service("calendar", "python -m pip list --format freeze").split()

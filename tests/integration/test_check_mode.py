@@ -1,12 +1,11 @@
 """`--check --diff` tells the truth: what it says that a run will change is what the run changes.
 
 Pairs of a state that a server is in and a change that is wanted of it, one after the other on one server: what a run
-leaves is what the next one finds. With PYWEB_CHECK_MODE=full there are more of them, on every release.
+leaves is what the next one finds. In the full form there are more of them, on each release.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import Play, fresh_server
 
-from .conftest import APPLICATION, ROOT, Controller, Server
+from .conftest import APPLICATION, EACH_RELEASE, ROOT, Controller, Server, slot
 from .prediction import CALLBACK, different, read, state_of
 
-FULL = os.environ.get("PYWEB_CHECK_MODE") == "full"
 SITE, ROLLBACK, REMOVE = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("site", "rollback", "remove"))
-PLUGINS = Path(__file__).parent / "callback_plugins"
 
 PASSING = {
     "unit hello-check": "it proves the generation in private, and is stopped again in the same run",
     "unit hello.service": "the name of the service goes back to the slot that serves, and on to the next one",
     r"/opt/hello/venvs/.*\.supplies": "what the installer needs only while it runs",
-    r"venv \| Install .* with uv": "a command; what it makes is told by the mark of the venv",
+    r"(?s)command .*/bin/uv .*": "what it makes is told by the mark of the venv",
     r"/run/pyweb\.deploy/firewall\.trial": "it says that the trial of ufw goes on, which ends in the same run",
-    r"enable_firewall \| Have the host turn ufw off .*": "the timer of that trial",
+    r"command systemd-run .* --unit=pyweb\.deploy-firewall-.*": "the timer of that trial",
 }
 """What both runs tell and what is not there any more when the run is over, with the reason."""
 
@@ -44,7 +41,7 @@ COMES_ALONG = {
 """What changes because something else does, which was told."""
 
 PARTLY_KNOWN = {
-    "packages | Write the list": "check mode doesn't know which Debian packages come along with those asked for",
+    "/var/lib/pyweb.deploy/packages": "check mode doesn't know which Debian packages come along with those asked for",
 }
 """Files that check mode knows the change of, but not the whole text, with the reason."""
 
@@ -110,27 +107,32 @@ def remove_ufw(site: Site) -> None:
     )
 
 
-def cut_off_at(task: str) -> Callable[[Site], None]:
-    """Change the code, and cut the run off when that task begins."""
-
-    def cut(site: Site) -> None:
-        site.edit()
-        killer = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "killer", "KILL_AT": task}
-        play = site.controller.play(site.server, site.wanted, environment=killer)
-        assert play.rc == -9, play.output
-
-    return cut
+def cut_off(site: Site, condition: str) -> None:
+    """Change the code, and cut the run off as soon as this is true on the server."""
+    site.edit()
+    play = site.controller.play(site.server, site.wanted, environment=site.server.cut_when(condition))
+    assert play.rc == -9, play.output
 
 
 def leave_half_a_release(site: Site) -> None:
-    cut_off_at("configure | Write the configuration, with links to its code and its venv")(site)
+    complete = "ls /opt/hello/releases/*/.complete | wc -l"
+    cut_off(site, f"[ $({complete}) -gt {site.server.run(complete)} ]")
     newest = site.server.run("ls -dtc /opt/hello/releases/* | head -n 1")
     site.server.run(f"rm {newest}/.complete {newest}/wsgi.py")
 
 
 def leave_half_a_venv(site: Site) -> None:
     add_a_requirement(site)
-    cut_off_at("venv | Mark the venv as complete")(site)
+    cut_off(
+        site,
+        "for venv in /opt/hello/venvs/*; do [ -e $venv/bin/gunicorn ] && [ ! -e $venv/.complete ] && exit; done; false",
+    )
+
+
+def leave_two_slots(site: Site) -> None:
+    """Cut a run off when the new slot has the name of the service, and the old one isn't stopped yet."""
+    other = "blue" if "green" in slot(site.server) else "green"
+    cut_off(site, f"readlink /etc/systemd/system/hello.service | grep -q {other}")
 
 
 STATES: dict[str, Callable[[Site], None]] = {
@@ -141,7 +143,7 @@ STATES: dict[str, Callable[[Site], None]] = {
     "firewall rules deleted": delete_the_rules,
     "a release half-built": leave_half_a_release,
     "a venv half-built": leave_half_a_venv,
-    "the name moved, the rest not": cut_off_at("activate | Stop the other slot once its requests are answered"),
+    "the name moved, the rest not": leave_two_slots,
     "a unit edited by hand": edit_a_unit,
     "the socket stopped": stop_the_socket,
     "the service stopped": stop_the_service,
@@ -234,12 +236,12 @@ MORE = [
 ]
 
 
-@pytest.fixture(scope="module", params=RELEASES if FULL else RELEASES[-1:])
+@pytest.fixture(scope="module", params=EACH_RELEASE)
 def site(
     request: pytest.FixtureRequest, controller: Controller, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """Give a server on which nothing was deployed, and the example application to change."""
-    for server in fresh_server("it-check", request.param):
+    for server in fresh_server("it-check", request.param, bare=True):
         code = Path(shutil.copytree(APPLICATION, tmp_path_factory.mktemp("code") / "application"))
         found = Site(controller, server, code)
         found.want(
@@ -253,7 +255,7 @@ def site(
         yield found
 
 
-@pytest.mark.parametrize(("state", "change"), PAIRS + MORE if FULL else PAIRS)
+@pytest.mark.parametrize(("state", "change"), [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.full) for pair in MORE)])
 def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, change: str) -> None:
     if not site.settled and state != "fresh":
         site.converge()
@@ -278,8 +280,9 @@ def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, chan
     assert [str(each) for each in predicted.changes] == [str(each) for each in done.changes]
     assert predicted.count == done.count
     for each, same in zip(predicted.changes, done.changes, strict=True):
-        assert each.text == same.text or each.task in PARTLY_KNOWN, f"the diff of {each}"
+        assert each.text == same.text or each.thing in PARTLY_KNOWN, f"the diff of {each}"
     assert predicted.plan[: len(done.plan)] == done.plan
+    assert done.plan or not done.count
 
     if (state, change) in (("converged", "nothing"), ("converged", "force")):
         assert done.count == 0

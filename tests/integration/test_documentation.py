@@ -20,6 +20,8 @@ from ansible_collections.pyweb.deploy.tests.rig import publish
 
 from .conftest import APPLICATION, ROOT, Controller, Server
 
+pytestmark = pytest.mark.full
+
 BLOCKS = [
     block
     for page in markdown.pages()

@@ -5,47 +5,60 @@ tests/downtime/test_interruption_everywhere.py does this at every task; here are
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Controller, Load, Server
+from .conftest import Controller, Load, Server, slot
 
-PLUGINS = Path(__file__).parent / "callback_plugins"
+UNMARKED = """
+    cd /opt/hello/generations && for each in *; do
+        if [ -e $each/gunicorn.conf.py ] && [ ! -e $each/generation.json ]; then exit 0; fi
+    done; exit 1
+"""
+BOTH = "systemctl is-active --quiet hello-blue && systemctl is-active --quiet hello-green"
+UNRECORDED = "readlink /etc/systemd/system/hello.service | grep -v {old} && ! systemctl is-active --quiet {old}"
+
+
+@pytest.fixture
+def live(controller: Controller, server: Server, variables: dict[str, Any]) -> Server:
+    """Give the server with some release of the application."""
+    body = ""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        body = server.get()
+    if not body.startswith("Hello, "):
+        play = controller.play(server, variables)
+        assert play, play.output
+    return server
 
 
 @pytest.mark.parametrize(
-    ("task", "served"),
+    ("moment", "planet"),
     [
-        ("configure | Mark the generation as complete", "World"),
-        ("activate | Give it the name of the service", "either"),
-        ("activate | Record what serves now and what served before", "Pluto"),
+        pytest.param(UNMARKED, "Pluto", id="a generation is written but not marked as complete"),
+        pytest.param(BOTH, "Charon", id="both slots are active"),
+        pytest.param(UNRECORDED, "Styx", id="the new slot serves alone", marks=pytest.mark.full),
     ],
 )
-def test_a_run_cut_off_at(
-    controller: Controller,
-    deployed: Server,
-    variables: dict[str, Any],
-    application: Path,
-    task: str,
-    served: str,
+def test_a_run_that_is_cut_off_when(
+    controller: Controller, live: Server, variables: dict[str, Any], application: Path, moment: str, planet: str
 ) -> None:
+    before = live.get()
     code = application / "wsgi.py"
-    code.write_text(code.read_text().replace("World", "Pluto") + f"# {task}\n")
-    killer = {
-        "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS),
-        "ANSIBLE_CALLBACKS_ENABLED": "killer",
-        "KILL_AT": task,
-    }
-    with Load(deployed.address) as load:
-        cut = controller.play(deployed, variables, environment=killer)
+    code.write_text(code.read_text().replace("World", planet))
+    condition = moment.format(old=slot(live)) if moment == UNRECORDED else moment
+    with Load(live.address) as load:
+        cut = controller.play(live, variables, environment=live.cut_when(condition))
         assert cut.rc == -9, cut.output
-        assert served == "either" or served in deployed.get()
-        play = controller.play(deployed, variables)
+        served = {UNMARKED: {before}, BOTH: {before, f"Hello, {planet}!"}, UNRECORDED: {f"Hello, {planet}!"}}[moment]
+        assert live.get() in served
+        play = controller.play(live, variables)
     assert play, play.output
     assert load.failures == []
-    assert deployed.get() == "Hello, Pluto!"
-    states = deployed.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
+    assert live.get() == f"Hello, {planet}!"
+    states = live.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
     assert sorted(states) == ["active", "inactive", "inactive"], "nothing of the first attempt is left running"
-    assert controller.play(deployed, variables).changed == 0
+    assert controller.play(live, variables).changed == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Controller, Server, slot
+from .conftest import APPLICATION, Controller, Server, eventually, main_pid, slot
 
 Variables = dict[str, Any]
 
@@ -81,21 +82,29 @@ def rotate(server: Server) -> None:
     server.run(f"sed 's/rotate 14/rotate 99/' {ROTATION} >/root/rotation && logrotate --force /root/rotation")
 
 
-@pytest.fixture
-def written(controller: Controller, site: Server, variables: Variables, application: Path) -> Server:
-    """Give the server with the logs in files; the next test has them in the journal again."""
-    with (application / "wsgi.py").open("a") as file:
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the example application, with a page that logs much; all steps of this file deploy this copy."""
+    copy = Path(shutil.copytree(APPLICATION, tmp_path_factory.mktemp("logs") / "application"))
+    with (copy / "wsgi.py").open("a") as file:
         file.write(FLOOD)
-    site.run(f"rm -rf {LOGS}/*")
+    return copy
+
+
+@pytest.fixture
+def written(controller: Controller, server: Server, variables: Variables) -> Server:
+    """Give the server with the logs in files."""
     variables.update(gunicorn_logs="files", gunicorn_access_log="json")
-    play = controller.play(site, variables)
-    assert play, play.output
-    assert f"write {ROTATION}, to rotate the log files" in play.output
-    return site
+    if not server.run(f"ls {ROTATION}", check=False):
+        server.run(f"rm -rf {LOGS}/*")
+        play = controller.play(server, variables)
+        assert play, play.output
+        assert f"write {ROTATION}, to rotate the log files" in play.output
+    return server
 
 
 def test_no_line_is_lost(controller: Controller, written: Server, variables: Variables) -> None:
-    before = set(written.run("systemctl show --property MainPID --value hello").split())
+    before = main_pid(written)
     with Writer(written.address) as writer:
         for _turn in range(3):
             time.sleep(2)
@@ -111,7 +120,7 @@ def test_no_line_is_lost(controller: Controller, written: Server, variables: Var
         rotate(written)
         time.sleep(1)
     assert plays[0], plays[0].output
-    assert set(written.run("systemctl show --property MainPID --value hello").split()) != before
+    assert main_pid(written) != before
     assert writer.failures == []
     lines = logged(written)
     numbers = [int(line["url"].partition("number=")[2]) for line in lines if "number=" in line["url"]]
@@ -122,28 +131,35 @@ def test_no_line_is_lost(controller: Controller, written: Server, variables: Var
     assert written.run(f"stat --format '%U %a' {LOGS}/access.log {LOGS}/error.log") == "hello 600\nhello 600"
     # Nothing holds a file any more that was rotated. (Root of a container may not look; the user may.)
     held = f"runuser -u hello -- find /proc/[0-9]*/fd -lname '{LOGS}/*' -printf '%l\\n' 2>/dev/null | sort -u"
-    assert written.run(held) == f"{LOGS}/access.log\n{LOGS}/error.log"
+    assert eventually(lambda: written.run(held) == f"{LOGS}/access.log\n{LOGS}/error.log")
 
-    # A no-op, forced or not; a file that somebody changed is put right without a switch.
-    settled = {**variables, "gunicorn_environment": {"A": "2"}}
-    assert controller.play(written, {**settled, "gunicorn_force": True}).changed == 0
-    written.run(f"echo >>{ROTATION}")
-    serving = slot(written)
-    predicted = controller.play(written, settled, "--check", "--diff")
-    assert (predicted.changed, predicted.output.count(f"after: {ROTATION}")) == (1, 1), predicted.output
-    assert controller.play(written, settled).changed == 1
-    assert slot(written) == serving
 
-    # systemd's own limit would stop at some ten thousand lines in half a minute.
+def test_the_journal_takes_a_flood(written: Server) -> None:
+    """The limit of systemd itself would stop at some ten thousand lines in half a minute."""
     written.get("/flood")
     assert int(written.run("journalctl --sync; journalctl -t hello --output cat | grep -c '^flood '")) == 60000
 
 
+@pytest.mark.full
+def test_a_rotation_that_somebody_changed(controller: Controller, written: Server, variables: Variables) -> None:
+    play = controller.play(written, variables)
+    assert play, play.output
+    assert controller.play(written, {**variables, "gunicorn_force": True}).changed == 0
+    written.run(f"echo >>{ROTATION}")
+    serving = slot(written)
+    predicted = controller.play(written, variables, "--check", "--diff")
+    assert (predicted.changed, predicted.output.count(f"after: {ROTATION}")) == (1, 1), predicted.output
+    assert controller.play(written, variables).changed == 1
+    assert slot(written) == serving, "it is put right without a switch"
+
+
+@pytest.mark.full
 def test_a_broken_release_shows_its_traceback(
     controller: Controller, written: Server, variables: Variables, application: Path
 ) -> None:
-    good = (application / "wsgi.py").read_text()
-    (application / "wsgi.py").write_text("import a_module_that_nobody_has\n" + good)
+    code = application / "wsgi.py"
+    good = code.read_text()
+    code.write_text("import a_module_that_nobody_has\n" + good)
     play = controller.play(written, variables)
     assert not play
     assert "hello-check.service: the application failed to start: ModuleNotFoundError: No module named" in play.output
@@ -153,23 +169,33 @@ def test_a_broken_release_shows_its_traceback(
     # What fails in its slot only is in the file, and in the message too.
     worse = "import os, signal, threading\nif not os.environ['RUNTIME_DIRECTORY'].endswith('-check'):\n"
     worse += "    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
-    (application / "wsgi.py").write_text(worse + good)
-    health = {**variables["gunicorn_health"], "watch": 4}
-    play = controller.play(written, {**variables, "gunicorn_health": health, "gunicorn_settings": {"workers": 2}})
+    code.write_text(worse + good)
+    play = controller.play(written, {**variables, "gunicorn_health": {"path": "/healthz", "watch": 4}})
+    code.write_text(good)
     assert not play
     assert "was sent SIGKILL" in play.output, play.output
     assert "was sent SIGKILL" in written.run(f"cat {LOGS}/error.log")
 
-    # Back to the journal: nothing rotates any more, and the files stay.
-    (application / "wsgi.py").write_text(good)
+
+def test_back_to_the_journal(controller: Controller, written: Server, variables: Variables) -> None:
     variables.update(gunicorn_logs="journal", gunicorn_access_log="text")
-    predicted = controller.play(written, variables, "--check")
-    assert f"remove {ROTATION}" in predicted.output
     play = controller.play(written, variables)
     assert play, play.output
-    assert written.run(f"ls {ROTATION} 2>&1; ls {LOGS}", check=False).splitlines()[-2:] == ["access.log", "error.log"]
-    assert "No such file" in written.run(f"ls {ROTATION} 2>&1", check=False)
-    # And back again, without the variables: the generation has it.
-    play = controller.play(written, variables, "-e", "gunicorn_release=previous")
+    assert f"remove {ROTATION}" in play.output
+    assert written.run(f"ls {ROTATION}", check=False) == "", "nothing rotates any more"
+    assert {"access.log", "error.log"} <= set(written.run(f"ls {LOGS}").split()), "the files stay"
+
+
+@pytest.mark.full
+def test_a_roll_back_to_files(controller: Controller, written: Server, variables: Variables) -> None:
+    in_journal = {**variables, "gunicorn_logs": "journal", "gunicorn_access_log": "text"}
+    predicted = controller.play(written, in_journal, "--check")
+    assert f"remove {ROTATION}" in predicted.output
+    play = controller.play(written, in_journal)
+    assert play, play.output
+    # The generation says where its logs go, not the variables.
+    play = controller.play(written, in_journal, "-e", "gunicorn_release=previous")
     assert play, play.output
     assert "postrotate" in written.run(f"cat {ROTATION}")
+    play = controller.play(written, in_journal)
+    assert play, play.output

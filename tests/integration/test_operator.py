@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, Controller, Server, fresh_server
 
+pytestmark = pytest.mark.full
+
 SUDOERS = "alice ALL=(root) ALL"
 WORD = "correct horse'; battery \"$staple"
 

@@ -1,10 +1,14 @@
-"""`gunicorn_state: absent`: the server is left as it was found, and what else is on it notices nothing."""
+"""`gunicorn_state: absent`: the server is left as it was found, and what else is on it notices nothing.
+
+The tests are steps of one journey on one server that nothing was deployed to: they run in this order.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,12 @@ import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
 
 from .conftest import ROOT, Controller, Load, Server
+from .prediction import CALLBACK, read
 
 Variables = dict[str, Any]
 
 REMOVE = str(ROOT / "playbooks" / "remove.yml")
+EVERYTHING = {"gunicorn_remove_data": True, "gunicorn_remove_packages": True}
 
 KEPT_BY_OTHERS = (
     # docs/removal.md lists these.
@@ -30,12 +36,6 @@ KEPT_BY_OTHERS = (
     r"/run/(systemd|user|utmp|sudo|log)(/.*)?",
     r"/var/lib/(systemd|sudo)(/.*)?|/var/log/(wtmp|btmp|lastlog).*",
 )
-
-
-@pytest.fixture(scope="module")
-def found() -> Iterator[Server]:
-    """Give a server as it is found: nothing was deployed to it."""
-    yield from fresh_server("it-found", RELEASES[-1])
 
 
 def everything(server: Server) -> list[str]:
@@ -65,40 +65,63 @@ def difference(before: list[str], after: list[str]) -> list[str]:
 
 def changes(play: Play) -> list[str]:
     """Tasks and items that a run reports as changed."""
-    tasks, task = [], ""
-    for line in play.output.splitlines():
-        if line.startswith("TASK ["):
-            task = line.strip("* ")
-        elif line.startswith("changed: "):
-            tasks.append(f"{task} {line.partition('=> (item=')[2]}")
-    return tasks
+    return [str(change) for change in read(play).changes]
 
 
 def remove(controller: Controller, server: Server, name: str, *arguments: str, **variables: Any) -> Play:
-    return controller.play(server, {"gunicorn_name": name, **variables}, *arguments, playbook=REMOVE)
-
-
-def test_the_server_is_left_as_it_was_found(controller: Controller, found: Server, variables: Variables) -> None:
-    before = everything(found)
-    assert "package ufw installed" not in before
-    variables.update(gunicorn_firewall_enable=False, gunicorn_secrets={"PASSWORD": "hunter2"})
-    blog = {**variables, "gunicorn_name": "blog", "gunicorn_bind": ["0.0.0.0:8001"]}
-    for each in (variables, blog):
-        play = controller.play(found, each)
-        assert play, play.output
-    found.run("runuser -u hello -- tee /var/lib/gunicorn/hello/data </dev/null; ufw allow 443/tcp comment 'mine'")
-
-    # One of two: what is predicted happens, the other one serves throughout.
-    predicted = remove(controller, found, "hello", "--check", "--diff")
-    assert found.get() == "Hello, World!"
-    with Load(found.address, 8001) as load:
-        play = remove(controller, found, "hello")
+    play = controller.play(
+        server, {"gunicorn_name": name, **variables}, *arguments, playbook=REMOVE, environment=CALLBACK
+    )
     assert play, play.output
+    return play
+
+
+@dataclass(frozen=True)
+class Found:
+    """A bare server, and how it was found."""
+
+    server: Server
+    before: list[str]
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[Found]:
+    """Give a server that nothing was deployed to, with none of the packages that the role installs."""
+    for server in fresh_server("it-found", RELEASES[-1], bare=True):
+        before = everything(server)
+        assert "package ufw installed" not in before
+        yield Found(server, before)
+
+
+@pytest.fixture
+def hello(variables: Variables) -> Variables:
+    """Give what a user sets for the first of two applications."""
+    return {**variables, "gunicorn_firewall_enable": False, "gunicorn_secrets": {"PASSWORD": "hunter2"}}
+
+
+def test_what_others_made_is_not_removed(controller: Controller, found: Found) -> None:
+    """Of a name that means something else on the server."""
+    before = found.server.state()
+    assert changes(remove(controller, found.server, "ssh", **EVERYTHING)) == []
+    assert found.server.state() == before
+
+
+def test_one_of_two_is_removed_and_the_other_serves(controller: Controller, found: Found, hello: Variables) -> None:
+    server = found.server
+    for each in (hello, {**hello, "gunicorn_name": "blog", "gunicorn_bind": ["0.0.0.0:8001"]}):
+        play = controller.play(server, each)
+        assert play, play.output
+    server.run("runuser -u hello -- tee /var/lib/gunicorn/hello/data </dev/null; ufw allow 443/tcp comment 'mine'")
+
+    predicted = remove(controller, server, "hello", "--check", "--diff")
+    assert server.get() == "Hello, World!"
+    with Load(server.address, 8001) as load:
+        play = remove(controller, server, "hello")
     assert changes(predicted) == changes(play)
-    assert play.changed > 5
+    assert len(changes(play)) > 5
     assert load.failures == []
     assert len(load.answers) > 50
-    left = [line for line in everything(found) if "hello" in line and line not in before]
+    left = [line for line in everything(server) if "hello" in line and line not in found.before]
     assert {line.split(" ")[0] for line in left} == {
         "/var/lib/gunicorn/hello",
         "/var/lib/gunicorn/hello/data",
@@ -106,83 +129,72 @@ def test_the_server_is_left_as_it_was_found(controller: Controller, found: Serve
     }, left
     assert all(" root root" in line for line in left), "whoever gets the number of the user next doesn't get these"
     with pytest.raises(ConnectionRefusedError):
-        found.get()
-    rules = found.run("ufw show added")
+        server.get()
+    rules = server.run("ufw show added")
     assert "8000" not in rules
     assert "8001" in rules
-    again = remove(controller, found, "hello")
-    assert again, again.output
-    assert again.changed == 0, again.output
+    assert changes(remove(controller, server, "hello")) == [], "there is nothing left to do"
 
-    # It can come back, to what it wrote.
-    variables["gunicorn_bind"] = ["0.0.0.0:8002"]
-    assert controller.play(found, variables)
-    assert found.get(port=8002) == "Hello, World!"
-    assert found.run("stat --format %U /var/lib/gunicorn/hello/data") == "hello"
-    assert remove(controller, found, "hello", gunicorn_remove_data=True, gunicorn_remove_packages=True)
-    assert found.get(port=8001) == "Hello, World!", "the packages are still there, which blog needs"
-    assert "hello" not in found.run("ls /var/lib/gunicorn /var/log/gunicorn /opt")
 
-    # The last one, with everything that came along, as soon as no rule of somebody else would be lost.
-    play = remove(controller, found, "blog")
-    assert play, play.output
-    for package in ("ufw", "iptables", "python3-packaging"):
-        assert re.search(rf"stays: the Debian\s+packages .*\b{package}\b", play.output, re.DOTALL)
-    assert "443" in found.run("ufw show added")
-    everything_too = {"gunicorn_remove_data": True, "gunicorn_remove_packages": True}
-    play = remove(controller, found, "blog", **everything_too)
-    assert play, play.output
-    assert "443" in found.run("ufw show added")
-    found.run("ufw delete allow 443/tcp")
-    predicted = remove(controller, found, "blog", "--check", **everything_too)
-    play = remove(controller, found, "blog", **everything_too)
-    assert play, play.output
+@pytest.mark.full
+def test_it_comes_back_to_what_it_wrote(controller: Controller, found: Found, hello: Variables) -> None:
+    assert controller.play(found.server, {**hello, "gunicorn_bind": ["0.0.0.0:8002"]})
+    assert found.server.get(port=8002) == "Hello, World!"
+    assert found.server.run("stat --format %U /var/lib/gunicorn/hello/data") == "hello"
+    remove(controller, found.server, "hello")
+
+
+def test_its_data_goes_too_and_the_packages_stay_for_the_other(controller: Controller, found: Found) -> None:
+    server = found.server
+    remove(controller, server, "hello", **EVERYTHING)
+    assert "hello" not in server.run("ls /var/lib/gunicorn /var/log/gunicorn /opt")
+    assert server.get(port=8001) == "Hello, World!"
+    assert "package ufw installed" in everything(server)
+
+
+def test_the_last_one_leaves_the_server_as_it_was_found(controller: Controller, found: Found) -> None:
+    server = found.server
+    play = remove(controller, server, "blog", **EVERYTHING)
+    (stays,) = [line for line in read(play).plan if line.startswith("stays: the Debian packages ")]
+    assert {"ufw", "iptables", "python3-packaging"} <= set(re.findall(r"[\w-]+", stays))
+    assert "443" in server.run("ufw show added"), "a rule of somebody else would be lost"
+
+    server.run("ufw delete allow 443/tcp")
+    predicted = remove(controller, server, "blog", "--check", **EVERYTHING)
+    play = remove(controller, server, "blog", **EVERYTHING)
     assert changes(predicted) == changes(play)
-    assert difference(before, everything(found)) == []
-    again = remove(controller, found, "blog", **everything_too)
-    assert again, again.output
-    assert again.changed == 0, again.output
+    assert difference(found.before, everything(server)) == []
+    assert changes(remove(controller, server, "blog", **EVERYTHING)) == []
 
 
+@pytest.mark.full
 def test_an_existing_user_and_what_others_need_stay(
-    controller: Controller, found: Server, variables: Variables, tmp_path: Path
+    controller: Controller, found: Found, variables: Variables, tmp_path: Path
 ) -> None:
-    found.run("useradd --system --comment 'Of the site' keeper")
-    variables.update(gunicorn_user="keeper", gunicorn_secrets={})  # ufw is on: gunicorn_firewall_enable
-    play = controller.play(found, variables)
+    server = found.server
+    server.run("useradd --system --comment 'Of the site' keeper")
+    play = controller.play(server, {**variables, "gunicorn_user": "keeper"})  # ufw is on: gunicorn_firewall_enable
     assert play, play.output
     # Somebody else's package needs one that the role brought.
     (tmp_path / "control").write_text(
         "Package: needy\nVersion: 1\nArchitecture: all\nMaintainer: Test <test@example.com>\n"
         "Depends: python3-packaging\nDescription: needs a package\n"
     )
-    found.run("mkdir -p /srv/needy/DEBIAN")
-    found.put(tmp_path / "control", "/srv/needy/DEBIAN/")
-    found.run("dpkg-deb --build /srv/needy /srv/needy.deb && dpkg --install /srv/needy.deb")
+    server.run("mkdir -p /srv/needy/DEBIAN")
+    server.put(tmp_path / "control", "/srv/needy/DEBIAN/")
+    server.run("dpkg-deb --build /srv/needy /srv/needy.deb && dpkg --install /srv/needy.deb")
 
-    play = remove(controller, found, "hello", gunicorn_remove_packages=True)
-    assert play, play.output
-    assert "after `ufw disable`" in " ".join(play.output.split())
-    assert "Status: active" in found.run("ufw status"), "the firewall filters what else is on the server"
-    assert "22/tcp" in found.run("ufw show added")
-    assert "keeper:" in found.run("getent passwd")
-    assert found.run("stat --format %U /var/lib/gunicorn/hello") == "keeper"
+    play = remove(controller, server, "hello", gunicorn_remove_packages=True)
+    assert "after `ufw disable`" in "\n".join(read(play).plan)
+    assert "Status: active" in server.run("ufw status"), "the firewall filters what else is on the server"
+    assert "22/tcp" in server.run("ufw show added")
+    assert "keeper:" in server.run("getent passwd")
+    assert server.run("stat --format %U /var/lib/gunicorn/hello") == "keeper"
 
-    found.run("ufw --force disable")
-    play = remove(controller, found, "hello", gunicorn_remove_packages=True)
-    assert play, play.output
-    assert "stay, because apt would remove needy too" in " ".join(play.output.split()), play.output
-    assert found.run("dpkg-query --show --showformat '${db:Status-Status}' needy") == "installed"
-    found.run("dpkg --purge needy")
-    play = remove(controller, found, "hello", gunicorn_remove_packages=True)
-    assert play, play.output
-    assert found.run("dpkg-query --list | grep -E '^i. +(ufw|iptables|python3-packaging) '", check=False) == ""
-
-
-def test_what_others_made_is_not_removed(controller: Controller, fresh: Server) -> None:
-    """Of a name that means something else on the server."""
-    before = fresh.state()
-    play = remove(controller, fresh, "ssh", gunicorn_remove_data=True, gunicorn_remove_packages=True)
-    assert play, play.output
-    assert play.changed == 0, play.output
-    assert fresh.state() == before
+    server.run("ufw --force disable")
+    play = remove(controller, server, "hello", gunicorn_remove_packages=True)
+    assert "stay, because apt would remove needy too" in play.output
+    assert server.run("dpkg-query --show --showformat '${db:Status-Status}' needy") == "installed"
+    server.run("dpkg --purge needy")
+    remove(controller, server, "hello", gunicorn_remove_packages=True)
+    assert server.run("dpkg-query --list | grep -E '^i. +(ufw|iptables|python3-packaging) '", check=False) == ""

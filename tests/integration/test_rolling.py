@@ -13,6 +13,8 @@ from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, Play, fre
 
 from .conftest import Controller, Server
 
+pytestmark = pytest.mark.full
+
 Variables = dict[str, Any]
 REMOVE = str(ROOT / "playbooks" / "remove.yml")
 ONLY_ON_SITE = """

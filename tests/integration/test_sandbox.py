@@ -15,13 +15,17 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Controller, Server, fresh_server
 
+from .conftest import EACH_RELEASE
+
 HOSTILE = Path(__file__).parent / "applications/hostile.py"
 NEIGHBOUR = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'neighbour']\n"
 ASGI = ("asgi", "uvicorn_worker.UvicornWorker")
-WORKERS = [(RELEASES[-1], each) for each in ("gthread", "sync", "gevent", "tornado", *ASGI)]
-OTHERS = [(release, "gthread") for release in RELEASES[:-1]]
-CONTROL = dict([*OTHERS, *WORKERS])
-"""What each release runs when the worker classes are done."""
+WORKERS = [
+    *(pytest.param(RELEASES[-1], each, marks=pytest.mark.full) for each in ("sync", "gevent", "tornado", *ASGI)),
+    *(pytest.param(release, "gthread", marks=pytest.mark.full) for release in RELEASES[:-1]),
+    (RELEASES[-1], "gthread"),
+]
+"""The last one of each release is what the other tests look at."""
 
 EXPOSURE = 12
 """What systemd-analyze may say of the service at most, in tenths."""
@@ -150,7 +154,7 @@ def on(controller: Controller, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield host
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", EACH_RELEASE)
 def test_an_existing_user_is_used_as_it_is(on: Callable[[str], Host], release: str) -> None:
     server = on(release).server
     assert server.run(ACCOUNTS) == on(release).accounts
@@ -158,7 +162,7 @@ def test_an_existing_user_is_used_as_it_is(on: Callable[[str], Host], release: s
     assert server.run("stat -c '%U %a' /var/lib/gunicorn/neighbour") == "keeper 711"
 
 
-@pytest.mark.parametrize(("release", "worker_class"), [*OTHERS, *WORKERS])
+@pytest.mark.parametrize(("release", "worker_class"), WORKERS)
 def test_an_application_that_was_taken_over(on: Callable[[str], Host], release: str, worker_class: str) -> None:
     server = on(release).deploy(worker_class)
     attempts = ask(server, "/attempts")
@@ -169,9 +173,9 @@ def test_an_application_that_was_taken_over(on: Callable[[str], Host], release: 
     assert failing(ask(server, "/ordinary")) == {}
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", EACH_RELEASE)
 def test_the_attempts_get_through_without_the_sandbox(on: Callable[[str], Host], release: str) -> None:
-    server = on(release).deploy(CONTROL[release])
+    server = on(release).deploy()
     program = "/opt/hostile/current/venv/bin/python /opt/hostile/current/code/hostile.py"
     environment = "--setenv=STATE_DIRECTORY=/var/lib/gunicorn/hostile --setenv=PYTHONDONTWRITEBYTECODE=1"
     run = f"systemd-run --quiet --wait --pipe --collect {environment}"
@@ -183,9 +187,9 @@ def test_the_attempts_get_through_without_the_sandbox(on: Callable[[str], Host],
     assert unclear == {}
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", EACH_RELEASE)
 def test_what_the_service_can_write(on: Callable[[str], Host], release: str) -> None:
-    server = on(release).deploy(CONTROL[release])
+    server = on(release).deploy()
     slot = server.run("basename -s .service $(readlink /etc/systemd/system/hostile.service)")
     own = ("/var/lib/gunicorn/hostile", "/var/log/gunicorn/hostile", f"/run/gunicorn/{slot}")
     private = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")
@@ -199,9 +203,9 @@ def test_what_the_service_can_write(on: Callable[[str], Host], release: str) -> 
     assert server.run("stat -c %a /var/lib/gunicorn/hostile/shop.db") == "600", "what nobody opened to others"
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", EACH_RELEASE)
 def test_the_exposure(on: Callable[[str], Host], release: str) -> None:
-    server = on(release).deploy(CONTROL[release])
+    server = on(release).deploy()
     slot = server.run("basename $(readlink /etc/systemd/system/hostile.service)")
     for unit in (slot, "hostile-check.service"):
         said = server.run(f"systemd-analyze security --no-pager --threshold={EXPOSURE} {unit} || echo TOO MUCH")
@@ -209,7 +213,7 @@ def test_the_exposure(on: Callable[[str], Host], release: str) -> None:
         assert "TOO MUCH" not in said, said
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", EACH_RELEASE)
 def test_a_directive_that_systemd_does_not_know(on: Callable[[str], Host], release: str, tmp_path: Path) -> None:
     (tmp_path / "wsgi.py").write_text(NEIGHBOUR)
     variables = {

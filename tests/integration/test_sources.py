@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -11,14 +12,11 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Controller, Play, Server, files_with, fresh_server
-
-from .conftest import Load
 
 CODE = """
 from flask import Flask
@@ -49,7 +47,7 @@ def server() -> Iterator[Server]:
     yield from fresh_server("it-sources", RELEASES[-1])
 
 
-@dataclass
+@dataclasses.dataclass
 class Site:
     """The application, wherever it comes from."""
 
@@ -70,12 +68,22 @@ class Site:
         return self.controller.play(self.server, wanted, *arguments, environment={"ANSIBLE_HOME": str(self.home)})
 
     def generation(self) -> str:
-        return self.server.run("readlink /opt/shop/current").strip()
+        return self.server.run("readlink /opt/shop/current")
+
+    def files(self) -> set[str]:
+        """Each file of code and of venvs, with when it was last written."""
+        return set(self.server.stamps("/opt/shop/releases", "/opt/shop/venvs").splitlines())
+
+    def built_since(self, before: set[str]) -> list[str]:
+        """Of what there are new files: `code`, `venv`. What was pruned meanwhile doesn't count."""
+        new = self.files() - before
+        kinds = {"code": "/opt/shop/releases/", "venv": "/opt/shop/venvs/"}
+        return [kind for kind, directory in kinds.items() if any(line.startswith(directory) for line in new)]
 
 
-@pytest.fixture
-def site(controller: Controller, server: Server, tmp_path: Path) -> Site:
-    return Site(controller, server, tmp_path / "home")
+@pytest.fixture(scope="module")
+def site(controller: Controller, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(controller, server, tmp_path_factory.mktemp("sources") / "home")
 
 
 def write(directory: Path, files: dict[str, str]) -> Path:
@@ -85,16 +93,10 @@ def write(directory: Path, files: dict[str, str]) -> Path:
     return directory
 
 
-def built(play: Play) -> list[str]:
-    """What a run brought to the server, by the names of its tasks."""
-    tasks = {"code": "release | Ship the code", "venv": "venv | Install Gunicorn and the requirements"}
-    return [part for part, task in tasks.items() if f": {task}]" in play.output]
-
-
 # A private repository over SSH
 
 
-@dataclass
+@dataclasses.dataclass
 class Repository:
     """A repository on a server that lets in who has the deploy key, and a clone to commit from."""
 
@@ -163,53 +165,12 @@ def repository(git_server: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     return shop
 
 
-@pytest.fixture
-def from_git(monkeypatch: pytest.MonkeyPatch, repository: Repository) -> Repository:
-    """Know the host key of the server as a user's known_hosts would."""
-    monkeypatch.setenv("GIT_SSH_COMMAND", repository.ssh)
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return repository
-
-
-def test_a_branch_a_tag_and_a_commit(site: Site, from_git: Repository) -> None:
-    files = {name: text for name, text in code("first").items() if name != "words.py"}
-    first = from_git.commit(files, "v1")
-    source = {"git": from_git.url, "version": "main", "key_file": str(from_git.key)}
-    play = site.deploy(source)
-    assert play, play.output
-    assert site.server.get() == "submodule first", "the submodule came along"
-    generation = site.generation()
-
-    play = site.deploy({**source, "version": first}, "--check")
-    assert (play.rc, play.changed) == (0, 0), f"the commit is the same code: {play.output}"
-
-    second = from_git.commit(code("second") | {"words.py": ""})
-    site_check = site.deploy(source, "--check")
-    assert site_check.changed, "a branch that moved on is another release, in check mode too"
-    with Load(site.server.address) as load:
-        play = site.deploy(source)
-    assert play, play.output
-    assert load.failures == []
-    assert built(play) == ["code"], "a change of the code builds no venv"
-    assert load.bodies == {"submodule first", "submodule second"}
-    assert site.generation() != generation
-    assert second in site.server.run("cat /opt/shop/current/generation.json")
-
-    play = site.deploy({**source, "version": "v1"})
-    assert play, play.output
-    assert site.generation() == generation, "the tag leads back to the generation that is still there"
-    assert built(play) == []
-
-    play = site.deploy({**source, "version": "v1"}, gunicorn_packages=["itsdangerous==2.2.0"])
-    assert play, play.output
-    assert built(play) == ["venv"], "a change of the packages copies no code"
-
-
 def seen(site: Site, play: Play, samples: list[str], *keys: Path) -> list[str]:
     """Where a line of a key turned up: in the output, in the controller's directories, on the server."""
     # The first line of what is encoded is the same in every key of the kind, the server's own too.
     secret = [line for key in keys for line in key.read_text().splitlines()[2:-1]]
     assert files_with(secret, *keys).split() == list(map(str, keys)), "what is looked for can be found"
+    assert any("gunicorn" in line for line in samples)
     texts = {"the output": play.output, "a process of the server": "\n".join(samples)}
     # Ansible's own temporary files on the controller, the cache, and what modules leave there.
     places = [site.home / "tmp", site.home / "pyweb.deploy", Path.home() / ".ansible", *Path("/tmp").glob("ansible*")]
@@ -220,38 +181,92 @@ def seen(site: Site, play: Play, samples: list[str], *keys: Path) -> list[str]:
     ]
 
 
-def test_the_key_is_seen_nowhere(site: Site, from_git: Repository) -> None:
-    from_git.commit(code("unseen") | {"words.py": ""})
+def deploy_unseen(site: Site, source: dict[str, Any], *other_keys: Path) -> Play:
+    """Deploy from Git and tell all there is to tell; nobody sees a deploy key."""
     with site.server.sampled() as samples:
-        play = site.deploy({"git": from_git.url, "version": "main", "key_file": str(from_git.key)}, "-vvv", "--diff")
-    assert play, play.output
-    assert "Ship the code" in play.output
-    assert any("gunicorn" in line for line in samples)
-    assert seen(site, play, samples, from_git.key) == []
+        play = site.deploy(source, "-vvv", "--diff")
+    assert seen(site, play, samples, Path(source["key_file"]), *other_keys) == []
+    return play
+
+
+@dataclasses.dataclass
+class First:
+    """The first release that came from Git."""
+
+    source: dict[str, Any]
+    commit: str
+    generation: str
+
+
+@pytest.fixture(scope="module")
+def first(site: Site, repository: Repository) -> Iterator[First]:
+    """Deploy a branch, of which the tag v1 stays with the first commit."""
+    files = {name: text for name, text in code("first").items() if name != "words.py"}
+    commit = repository.commit(files, "v1")
+    source = {"git": repository.url, "version": "main", "key_file": str(repository.key)}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Know the host key of the server as a user's known_hosts would.
+        monkeypatch.setenv("GIT_SSH_COMMAND", repository.ssh)
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        play = deploy_unseen(site, source)
+        assert play, play.output
+        yield First(source, commit, site.generation())
+
+
+def test_a_branch_and_its_commit(site: Site, first: First) -> None:
+    assert site.server.get() == "submodule first", "the submodule came along"
     assert site.server.run("find / -xdev -name .git", check=False) == ""
+    play = site.deploy({**first.source, "version": first.commit}, "--check")
+    assert (play.rc, play.changed) == (0, 0), f"the commit is the same code: {play.output}"
+
+
+def test_a_branch_that_moved_on(site: Site, first: First, repository: Repository) -> None:
+    second = repository.commit(code("second") | {"words.py": ""})
+    assert site.deploy(first.source, "--check").changed, "it is another release, in check mode too"
+    before = site.files()
+    play = deploy_unseen(site, first.source)
+    assert play, play.output
+    assert site.built_since(before) == ["code"], "a change of the code builds no venv"
+    assert site.server.get() == "submodule second"
+    assert site.generation() != first.generation
+    assert second in site.server.run("cat /opt/shop/current/generation.json")
+
+
+def test_a_tag_leads_back(site: Site, first: First) -> None:
+    before = site.files()
+    play = site.deploy({**first.source, "version": "v1"})
+    assert play, play.output
+    assert site.generation() == first.generation, "it is still there"
+    assert site.built_since(before) == []
+    assert site.server.get() == "submodule first"
+
+
+@pytest.mark.full
+def test_a_tag_with_other_packages(site: Site, first: First) -> None:
+    before = site.files()
+    play = site.deploy({**first.source, "version": "v1"}, gunicorn_packages=["itsdangerous==2.2.0"])
+    assert play, play.output
+    assert site.built_since(before) == ["venv"], "a change of the packages copies no code"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": "no-such-branch"}, "no-such-branch"),
-        ({"git": "ssh://git@{address}/home/git/other.git"}, "other.git"),
+        pytest.param({"version": "no-such-branch"}, "no-such-branch", marks=pytest.mark.full),
+        pytest.param({"git": "ssh://git@{address}/home/git/other.git"}, "other.git", marks=pytest.mark.full),
         ({"key_file": "{directory}/other_key"}, "Permission denied"),
     ],
 )
-def test_what_cannot_be_fetched(site: Site, from_git: Repository, change: dict[str, str], reason: str) -> None:
-    site.home.mkdir()
-    other = site.home / "other_key"
+def test_what_cannot_be_fetched(
+    site: Site, first: First, git_server: Server, tmp_path: Path, change: dict[str, str], reason: str
+) -> None:
+    other = tmp_path / "other_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
-    address = from_git.url.split("@")[1].split("/")[0]
-    filled = {key: value.format(address=address, directory=site.home) for key, value in change.items()}
+    filled = {key: value.format(address=git_server.address, directory=tmp_path) for key, value in change.items()}
     before = site.generation()
-    with site.server.sampled() as samples:
-        play = site.deploy(
-            {"git": from_git.url, "version": "v1", "key_file": str(from_git.key), **filled}, "-vvv", "--diff"
-        )
+    anew = dataclasses.replace(site, home=tmp_path / "home")  # where nothing was fetched before
+    play = deploy_unseen(anew, {**first.source, "version": "v1", **filled}, Path(first.source["key_file"]), other)
     assert not play
-    assert seen(site, play, samples, from_git.key, other) == []
     assert "which could not be fetched on the controller" in play.output
     assert reason in play.output
     assert "rescued=1" in play.output
@@ -305,36 +320,55 @@ def test_an_archive_of_a_url_and_the_same_as_a_file(site: Site, downloads: tuple
     play = site.deploy({"archive": str(tmp_path / "shop.zip")})
     assert (play.rc, play.changed) == (0, 0), f"the same files are the same release: {play.output}"
 
-    other = {"archive": str(pack(tmp_path / "other.tar.xz", write(tmp_path / "shop", code("other archive"))))}
+
+@pytest.mark.full
+def test_an_archive_that_changes(site: Site, tmp_path: Path) -> None:
+    def archive(mark: str) -> dict[str, str]:
+        return {"archive": str(pack(tmp_path / f"{mark}.tar.xz", write(tmp_path / "shop", code(mark))))}
+
+    assert site.deploy(archive("archive"))
+    before = site.files()
+    other = archive("other archive")
     play = site.deploy(other)
     assert play, play.output
-    assert built(play) == ["code"], "a change of the code builds no venv"
+    assert site.built_since(before) == ["code"], "a change of the code builds no venv"
     assert site.server.get() == "word other archive"
+
+    before = site.files()
     play = site.deploy(other, gunicorn_packages=["blinker==1.9.0"])
     assert play, play.output
-    assert built(play) == ["venv"], "a change of the packages copies no code"
+    assert site.built_since(before) == ["venv"], "a change of the packages copies no code"
 
 
-def test_archives_that_are_refused(site: Site, downloads: tuple[Path, str], tmp_path: Path) -> None:
+WRONG = {"checksum": "sha256:" + "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("source", "reasons"),
+    [
+        ({"archive": "{url}/shop.tar.xz", **WRONG}, ["could not be fetched", "checksum"]),
+        pytest.param(
+            {"archive": "{directory}/shop.tar.xz", **WRONG},
+            ["the sha256 of {directory}/shop.tar.xz is {right}, not " + "0" * 64],
+            marks=pytest.mark.full,
+        ),
+        ({"archive": "{directory}/evil.tar.gz"}, ["leads out of the archive's own directory"]),
+    ],
+    ids=["another download", "another file", "evil"],
+)
+def test_archives_that_are_refused(
+    site: Site, downloads: tuple[Path, str], tmp_path: Path, source: dict[str, str], reasons: list[str]
+) -> None:
     directory, url = downloads
     packed = pack(directory / "shop.tar.xz", write(tmp_path / "shop", code("refused")))
-    before = site.server.state()
-    wrong = "sha256:" + "0" * 64
-    play = site.deploy({"archive": f"{url}/shop.tar.xz", "checksum": wrong})
-    assert not play
-    assert "could not be fetched" in play.output
-    assert "checksum" in play.output
-    play = site.deploy({"archive": str(packed), "checksum": wrong})
-    assert not play
-    assert f"the sha256 of {packed} is {sha256(packed).removeprefix('sha256:')}, not {'0' * 64}" in " ".join(
-        play.output.split()
-    )
-
-    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as evil:
+    with tarfile.open(directory / "evil.tar.gz", "w:gz") as evil:
         evil.addfile(tarfile.TarInfo("../evil"), io.BytesIO())
-    play = site.deploy({"archive": str(tmp_path / "evil.tar.gz")})
+    known = {"url": url, "directory": directory, "right": sha256(packed).removeprefix("sha256:")}
+    before = site.server.state()
+    play = site.deploy({key: value.format(**known) for key, value in source.items()})
     assert not play
-    assert "leads out of the archive's own directory" in " ".join(play.output.split())
+    for reason in reasons:
+        assert reason.format(**known) in play.said
     assert site.server.state() == before
 
 
@@ -354,6 +388,7 @@ package-dir = {"" = "src"}
 """
 
 
+@pytest.mark.full
 def test_requirements_that_install_the_source_itself(site: Site, tmp_path: Path) -> None:
     """The package is found in the venv only. What others leave in /tmp has no say: pip and venv run as root."""
     files = code("itself") | {"pyproject.toml": PROJECT, "requirements.txt": "Flask==3.1.3\n.\n"}
@@ -394,14 +429,18 @@ def test_a_wheel(site: Site, tmp_path: Path) -> None:
     again = site.deploy(source, wsgi_app="shop:app")
     assert (again.rc, again.changed) == (0, 0), again.output
 
+
+@pytest.mark.full
+def test_a_wheel_of_the_same_version_with_another_content(site: Site, tmp_path: Path) -> None:
+    source = {"package": str(wheel(tmp_path, "one"))}
+    assert site.deploy(source, wsgi_app="shop:app")
     wheel(tmp_path, "two")
-    with Load(site.server.address) as load:
-        play = site.deploy(source, wsgi_app="shop:app")
+    play = site.deploy(source, wsgi_app="shop:app")
     assert play, play.output
-    assert load.failures == []
-    assert site.server.get() == "wheel two", "the same version with another content is another release"
+    assert site.server.get() == "wheel two"
 
 
+@pytest.mark.full
 def test_a_package_of_the_index(site: Site) -> None:
     """Httpbin is somebody else's application, with gevent among what it needs."""
     health = {"path": "/status/200", "watch": 0}
@@ -411,6 +450,7 @@ def test_a_package_of_the_index(site: Site) -> None:
     assert '"url":"http://' in site.server.get("/get").replace(" ", "")
 
 
+@pytest.mark.full
 def test_a_package_that_the_index_does_not_have(site: Site) -> None:
     before = site.generation()
     play = site.deploy({"package": "httpbin==0.0.0.1"}, wsgi_app="httpbin:app")
@@ -423,28 +463,32 @@ def test_a_package_that_the_index_does_not_have(site: Site) -> None:
 # What is on the server already
 
 
+def put(server: Server, directory: Path, mark: str) -> str:
+    """Put the application on the server, as somebody else would; what its files look like then."""
+    write(directory / "srv", code(mark))
+    server.run("mkdir -p /srv/shop")
+    server.put(f"{directory}/srv/.", "/srv/shop")
+    return listed(server)
+
+
+def listed(server: Server) -> str:
+    return server.run("cd /srv/shop && find . -type f -printf '%p %U %m %T@\\n' | sort")
+
+
 def test_an_application_that_somebody_else_puts_there(site: Site, tmp_path: Path) -> None:
     """It runs where it is, a change is noticed, and nothing of it is ever changed or removed."""
-
-    def put(mark: str) -> None:
-        write(tmp_path / "srv", code(mark))
-        site.server.run("mkdir -p /srv/shop")
-        site.server.put(f"{tmp_path}/srv/.", "/srv/shop")
-
     source = {"existing": "/srv/shop"}
-    listed = "cd /srv/shop && find . -type f -printf '%p %U %m %T@\\n' | sort"
-    put("one")
-    files = site.server.run(listed)
+    files = put(site.server, tmp_path, "one")
     play = site.deploy(source)
     assert play, play.output
     assert site.server.get() == "word one"
-    assert site.server.run("cd /srv/shop && readlink -f /opt/shop/current/code").strip() == "/srv/shop"
+    assert site.server.run("readlink -f /opt/shop/current/code") == "/srv/shop"
     again = site.deploy(source)
     assert (again.rc, again.changed) == (0, 0), again.output
-    assert site.server.run(listed) == files
+    assert listed(site.server) == files
 
-    put("two")
-    files = site.server.run(listed)
+    files = put(site.server, tmp_path, "two")
+    first = site.server.run("readlink -f /opt/shop/current")
     assert site.deploy(source, "--check").changed
     play = site.deploy(source)
     assert play, play.output
@@ -452,10 +496,13 @@ def test_an_application_that_somebody_else_puts_there(site: Site, tmp_path: Path
 
     play = site.deploy(source, gunicorn_settings={"threads": 3}, gunicorn_keep_releases=1)
     assert play, play.output
-    assert site.server.run(listed) == files, "generations that go leave it alone"
+    assert site.server.run(f"ls -d {first}", check=False) == "", "the first generation is pruned"
+    assert listed(site.server) == files, "generations that go leave it alone"
 
 
-def test_a_marker_decides(site: Site) -> None:
+@pytest.mark.full
+def test_a_marker_decides(site: Site, tmp_path: Path) -> None:
+    put(site.server, tmp_path, "two")
     source = {"existing": "/srv/shop", "marker": "REVISION"}
     play = site.deploy(source)
     assert not play

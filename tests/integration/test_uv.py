@@ -13,9 +13,12 @@ import pytest
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, fresh_server
 
 from .conftest import Controller, Server
-from .test_requirements import CODE, GUNICORN, HOST, PLUGINS, TELLTALES, Index, Variables, make_wheel, url
+from .test_requirements import CODE, GUNICORN, HOST, TELLTALES, VENVS, Index, Variables, left_over, make_wheel, url
+
+pytestmark = pytest.mark.full
 
 UV = (ROOT / "roles/gunicorn/files/uv.txt").read_text().split()[0]
+UV_VENV = f"{VENVS}/{UV.replace('==', '-')}"
 PROJECT = '[project]\nname = "hello"\nversion = "1.0"\nrequires-python = ">=3.10"\ndependencies = ["greeting"]\n'
 LOCK = """\
 version = 1
@@ -98,28 +101,29 @@ def variables(application: Path) -> Variables:
 
 
 def test_the_first_deploy(controller: Controller, server: Server, variables: Variables) -> None:
-    home = server.run("ls -A /root")
-    killer = {"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "killer"}
-    killer["KILL_AT"] = "uv | Mark it as complete"
-    assert controller.play(server, variables, environment=killer).rc == -9
+    """The run before it was cut off while it had uv only in part."""
+    home = server.stamps("/root")
+    half = server.cut_when(f"test -x {UV_VENV}/bin/uv -a ! -e {UV_VENV}/.complete")
+    assert controller.play(server, variables, environment=half).rc == -9
+    left = server.stamps(f"{UV_VENV}/bin/uv")
 
     with server.sampled() as lines:
         found = controller.play(server, variables, "-vvvv", "--diff")
     assert found, found.output
     assert server.get() == "greeting 1.0"
-    assert "Install uv" in found.output
+    assert server.stamps(f"{UV_VENV}/bin/uv") != left, "uv is installed anew"
+    server.run(f"test -e {UV_VENV}/.complete")
 
     samples = "\n".join(lines)
-    name = UV.replace("==", "-")
-    assert re.search(rf"/{name}/bin/uv .* pip install .* --index-url https://{HOST}/simple", samples)
+    assert re.search(rf"{UV_VENV}/bin/uv .* pip install .* --index-url https://{HOST}/simple", samples)
     assert "netrc 600 0 700 0" in samples
     for telltale in TELLTALES:
         assert telltale not in samples + found.output
     assert server.holding(*TELLTALES) == ""
 
     venv = server.run("readlink -f /opt/hello/current/venv")
-    assert server.run("ls /opt/hello/venvs").split() == sorted([venv.rsplit("/", 1)[1], name])
-    assert server.run("ls -A /root") == home
+    assert server.run(f"ls -d {VENVS}/*").split() == sorted([venv, UV_VENV])
+    assert server.stamps("/root") == home
     assert server.run(f"find {venv} -not -user root -o -not -perm -004 -o -type f -links +1") == ""
     assert server.run(f"find {venv} -name '*.pyc' -path '*greeting*'") != ""
     assert controller.play(server, {**variables, "gunicorn_force": True}).changed == 0
@@ -137,25 +141,27 @@ def test_a_lock_file(
     for message in ("uv could not install\ngunicorn==", "uv said:", "Hash mismatch for `greeting==1.0`"):
         assert message in re.sub(r"\n +", "\n", found.output), found.output
 
+    before = server.stamps(UV_VENV)
     (application / "uv.lock").write_text(LOCK.format(digest=digest))
     found = controller.play(server, variables)
     assert found, found.output
-    assert "Install uv" not in found.output
+    assert server.stamps(UV_VENV) == before, "uv was there"
     venv = server.run("readlink -f /opt/hello/current/venv")
     assert server.run(f"ls -d {venv}/lib/python*/site-packages/*.dist-info | wc -l") == "2"
 
     (application / "uv.lock").write_text(
         LOCK.format(digest=digest).replace('"hello"\nversion = "1.0"', '"hello"\nversion = "2.0"')
     )
+    code = server.run("readlink /opt/hello/current/code")
     found = controller.play(server, variables)
     assert found, found.output
-    assert "Ship the code" in found.output
+    assert server.run("readlink /opt/hello/current/code") != code
     assert server.run("readlink -f /opt/hello/current/venv") == venv
 
 
 def test_a_wheelhouse(controller: Controller, server: Server, variables: Variables, packages: Path) -> None:
     server.run("systemctl stop private-index; ip route save default >/run/route; ip route del default")
-    server.run(f"rm -r /opt/hello/venvs/{UV.replace('==', '-')}")
+    server.run(f"rm -r {UV_VENV}")
     wheelhouse = {"gunicorn_index_url": "", "gunicorn_wheelhouse": str(packages), "gunicorn_requirements": ""}
     change = {**wheelhouse, "gunicorn_packages": ["greeting"]}
     before = server.state()
@@ -164,4 +170,4 @@ def test_a_wheelhouse(controller: Controller, server: Server, variables: Variabl
     found = controller.play(server, {**variables, **change})
     assert found, found.output
     assert server.get() == "greeting 1.0"
-    assert server.run("ls /opt/hello/venvs | grep supplies; true") == ""
+    assert left_over(server) == ""

@@ -1,10 +1,14 @@
-"""A play that has the role work on other hosts than its own (`delegate_to`)."""
+"""Which hosts a run works on: those of a fleet in turn, others than its own (`delegate_to`)."""
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PLAY = """
 - name: One host of the play, others that are worked on
@@ -35,3 +39,34 @@ def test_what_a_run_remembers_belongs_to_the_host_that_is_worked_on(root: Path, 
     assert "'blog', another application of this run, listens on '0.0.0.0:8000'" in said, done.stdout + done.stderr
     assert "'shop', another application" not in said, "shop and blog have the same port on different hosts"
     assert "gunicorn_name: got 'shop'" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "tried"),
+    [([], "b"), (["gunicorn_serial=2"], "bc")],
+    ids=["one first", "in twos"],
+)
+@pytest.mark.parametrize("playbook", ["site", "remove", "rollback"])
+def test_a_fleet_stops_after_the_batch_that_fails(
+    root: Path, tmp_path: Path, playbook: str, options: list[str], tried: str
+) -> None:
+    """Each host fails that the role gets to; one can't be reached, and stops nothing."""
+    inventory = tmp_path / "inventory"
+    inventory.write_text("[gunicorn]\na\nb\nc\nd\n")
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "-i",
+        str(inventory),
+        str(root / f"playbooks/{playbook}.yml"),
+    ]
+    for each in ("ansible_become=no", "gunicorn_name=Wrong", *options):
+        command += ["-e", each]
+    lost = "{{ 'ssh' if inventory_hostname == 'a' else 'local' }}"
+    command += ["-e", json.dumps({"ansible_connection": lost, "ansible_host": "127.0.0.1", "ansible_port": 1})]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    recap = dict(re.findall(r"^(\w) +: .*? unreachable=(\d+ +failed=\d+)", done.stdout, re.MULTILINE))
+    assert recap.pop("a").startswith("1"), done.stdout + done.stderr
+    assert "".join(host for host, counts in recap.items() if counts.endswith("=1")) == tried, done.stdout

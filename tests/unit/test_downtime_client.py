@@ -1,4 +1,4 @@
-"""The client that counts a deploy's failures sees each kind of failure, so that its zeros can be believed."""
+"""The figures of tests/downtime can be believed: each kind of failure is seen, and nothing is left out or mixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.pyweb.deploy.tests.downtime import interruption, page
 from ansible_collections.pyweb.deploy.tests.downtime.client import Client, Counts, Target
+from ansible_collections.pyweb.deploy.tests.downtime.measure import CHANGES, WORKER_CLASSES, Measurement, Row
+from ansible_collections.pyweb.deploy.tests.rig import RELEASES
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -258,3 +261,71 @@ def test_as_a_process_it_takes_orders_and_reports(good_port: int) -> None:
     for each in counts.values():
         assert each.failures, "nobody listens there"
         assert each.answers["good 1"].count + len(each.failures) == each.requests
+
+
+@pytest.mark.parametrize(
+    ("gap", "failures", "noticed"),
+    [
+        (0.49, [], []),
+        (0.5, [], ["kept, at 2.0 s: no answer for 0.50 s, limit 0.50 s"]),
+        (0.1, [(12.5, "reset")], ["kept, at 2.5 s: reset"]),
+    ],
+)
+def test_a_gap_like_that_of_a_restart_is_noticed(
+    gap: float, failures: list[tuple[float, str]], noticed: list[str]
+) -> None:
+    counts = {"kept": Counts(longest_gap=gap, longest_gap_at=12.0, failures=failures), "fresh": Counts()}
+    done = Measurement([], counts, 10.0, 20.0, "", "", limit=0.5)
+    assert done.noticed() == noticed
+
+
+def row(release: str, worker_class: str, change: str, group: str = "changes", requests: int = 1) -> Row:
+    return Row(release, worker_class, change, "kept", requests, {}, 0, 0, 0.1, 0.1, 9.0, group)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(page, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+@pytest.mark.usefixtures("kept")
+def test_pieces_of_a_full_run_make_a_whole() -> None:
+    parts = {"broken": "import error", "killed": "killed during the watch", "reboot": "reboot"}
+    for release in RELEASES:
+        for worker_class in WORKER_CLASSES:
+            rows = [row(release, worker_class, change) for change in CHANGES]
+            if worker_class == WORKER_CLASSES[0]:
+                rows += [row(release, worker_class, change, group) for group, change in parts.items()]
+            assert page.Record.kept().missing()
+            page.Record(rows, {release: "a server"}).keep()
+    whole = page.Record.kept()
+    assert whole.missing() == []
+    assert whole.servers == dict.fromkeys(RELEASES, "a server")
+    assert whole.requests() == len(RELEASES) * (len(WORKER_CLASSES) * len(CHANGES) + len(parts))
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_was_measured_twice_counts_once_and_what_is_gone_not_at_all() -> None:
+    page.Record([row(RELEASES[0], "sync", "code", requests=1)]).keep()
+    page.Record([row(RELEASES[0], "sync", "code", requests=2)] * 2).keep()
+    page.Record([row(RELEASES[0], "sync", "setting", requests=4)], digest="of another role").keep()
+    page.Record([row("debian1", "sync", "setting", requests=8)]).keep()
+    assert [(each.change, each.requests) for each in page.Record.kept().rows] == [("code", 2), ("code", 2)]
+
+
+def test_a_run_is_cut_where_the_server_changed_and_in_long_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "LONGEST", 1)
+    moment = next(iter(interruption.BESIDE))
+    starts = [(0, "a"), (1, "a"), (4, "b"), (5, f"{moment}\nb"), (6, f"{moment}\nb")]
+    lines = [{"number": n, "time": at, "name": f"task {n}", "state": s} for n, (at, s) in enumerate(starts)]
+    log = tmp_path / "log"
+    log.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"number": 4, "time": 7, "outcome": "ok"}]))
+    cuts = interruption.read_cuts(log)
+    assert [(cut.number, cut.after, sorted(cut.moments)) for cut in cuts] == [
+        (1, 1.5, []),
+        (2, 0.0, []),
+        (3, 0.0, [moment]),
+    ]

@@ -212,6 +212,17 @@ def test_the_story_is_short(role: Path) -> None:
     assert len((role / "tasks/main.yml").read_text().splitlines()) < 60
 
 
+def test_a_host_is_drained_before_the_switch_and_enrolled_whatever_comes_of_it(role: Path) -> None:
+    (switch,) = (task for task in load(role / "tasks/activate.yml") if "always" in task)
+    drain, *_others = switch["block"]
+    (enroll,) = switch["always"]
+    hooks = [(task["ansible.builtin.include_tasks"], task["when"]) for task in (drain, enroll)]
+    assert hooks == [
+        ("{{ __gunicorn_drain_tasks }}", "__gunicorn_plan.switch and gunicorn_drain_tasks | length > 0"),
+        ("{{ __gunicorn_enroll_tasks }}", "gunicorn_enroll_tasks | length > 0"),
+    ]
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)
 def test_no_task_file_is_orphaned(path: Path) -> None:
     others = "".join(other.read_text() for other in TASK_FILES if other != path)
@@ -367,3 +378,14 @@ def test_the_tools_are_locked(root: Path) -> None:
     assert {(name.lower(), version) for name, version in asked} <= {(name.lower(), version) for name, version in names}
     assert len(names) == len(re.findall(r"^\w", locked, re.MULTILINE))
     assert len(asked) > 10
+
+
+# Security
+
+
+def test_nothing_turns_off_the_check_of_a_certificate_a_host_key_or_a_signature(root: Path) -> None:
+    """The health check asks its own application over TLS, whose certificate is for another name than localhost."""
+    words = r"(?i)validate_certs|allow_unauthenticated|HostKeyChecking|accept_hostkey|trusted.host|insecure|CERT_NONE"
+    files = [path for name in ("roles", "plugins", "playbooks") for path in (root / name).rglob("*") if path.is_file()]
+    found = {path.name for path in files if path.suffix != ".pyc" and re.search(words, path.read_text())}
+    assert found == {"probe.py"}

@@ -1472,7 +1472,7 @@ def test_a_user_that_somebody_else_made(desired: Data, bare: Data) -> None:
     bare["user"] = {"uid": 1000, "gid": 1000, "group": "shop", "gecos": "Shop Keeper,,,"}
     message = only(make_plan(desired, bare))
     assert message.startswith("gunicorn_name: got 'shop', but the host has a user of that name")
-    assert "gunicorn_user: shop to run as it" in message
+    assert message.endswith("Example: gunicorn_name: shop-web, or gunicorn_user: shop to run as it")
 
 
 def test_an_existing_user_on_purpose(desired: Data, bare: Data) -> None:
@@ -1515,6 +1515,7 @@ def test_things_that_somebody_else_made(desired: Data, bare: Data) -> None:
     problems = make_plan(desired, bare)["problems"]
     assert [path in message for path, message in zip(bare["foreign"], problems, strict=True)] == [True, True]
     assert all(message.startswith("gunicorn_name: got 'shop', but /") for message in problems)
+    assert all(message.endswith("Example: gunicorn_name: shop-web") for message in problems)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ TASKS = """\
       sources: "{{ __gunicorn_install_sources }}"
       supplies: "{{ __gunicorn_supplies }}"
       uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
+      pip: PIP_ARGUMENTS
       needs_source: "{{ __gunicorn_needs_source }}"
       from: "{{ __gunicorn_install_from }}"
     slot: {__gunicorn_slot: "@slot@", __gunicorn_id: "@generation@"}
@@ -126,7 +127,6 @@ OBSERVED: Data = {
 }
 """What gunicorn_info would return for a new server."""
 
-SANDBOXED = "ProtectSystem", "NoNewPrivileges", "SystemCallFilter", "CapabilityBoundingSet"
 COMMANDS = [
     """printf '%s|' "it's" '{{ no jinja }} {% nor this %}' "$((6 * 7))"; echo""",
     "for each in 1 2\ndo echo $each\ndone",
@@ -233,6 +233,7 @@ CASES: dict[str, Data] = {
     "uv": {"gunicorn_installer": "uv", "gunicorn_packages": ["it's a<9"]},
     "uv_lock": {"gunicorn_installer": "uv", "gunicorn_requirements": "uv.lock"},
     "pylock": {"gunicorn_installer": "uv", "gunicorn_requirements": "pylock.toml"},
+    "uv_hashes": {"gunicorn_installer": "uv", "gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
     "overridden": {"gunicorn_service_options": OVERRIDES},
     "own_user": {"gunicorn_user": "www-data"},
     "git": {"gunicorn_source": {"git": REPOSITORY, "version": "v1"}},
@@ -380,6 +381,8 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         (directory / "roles/probe" / name).symlink_to(role / name)
     tasks = TASKS.replace("ROLE", str(role)).replace("WRITTEN", str(directory / "written"))
     tasks = tasks.replace("SEPARATELY", str(list(SEPARATELY)))
+    arguments = re.findall(r"__gunicorn_pip_arguments: >-\n +(.*\n.*)\n", (role / "tasks/venv.yml").read_text())
+    tasks = tasks.replace("PIP_ARGUMENTS", json.dumps(" ".join(arguments)))
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
     (directory / "app/wsgi.py").write_text("app = 1\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
@@ -1079,11 +1082,17 @@ def test_an_existing_user(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("unit", ["slot", "check"])
-def test_hardening(outcome: Outcome, unit: str) -> None:
-    for directive in SANDBOXED:
-        assert directive in service(outcome, "plain", unit)
-        assert directive not in service(outcome, "soft", unit)
-        assert directive not in service(outcome, "texts", unit)
+def test_hardening(outcome: Outcome, root: Path, unit: str) -> None:
+    """The sandbox is what docs/hardening.md lists."""
+    page = (root / "docs/hardening.md").read_text()
+    rows = page.partition("\n| In the sandbox | Why |\n|---|---|\n")[2].partition("\n\n")[0]
+    listed = [part for row in rows.splitlines() for part in re.findall("`([^`]+)`", row.split("|")[1])]
+    wanted = {name: value for name, _equals, value in (part.partition("=") for part in listed)}
+    found = service(outcome, "plain", unit)
+    assert set(wanted) == set(found) - set(service(outcome, "soft", unit))
+    assert {name: value for name, value in wanted.items() if value not in " ".join(found[name])} == {}
+    assert [name for name in wanted if found[name] == ["no"]] == []
+    assert not set(wanted) & set(service(outcome, "texts", unit))
 
 
 @pytest.mark.parametrize("unit", ["slot", "check"])
@@ -1300,7 +1309,8 @@ def test_what_makes_another_generation(outcome: Outcome) -> None:
 def test_what_makes_another_venv(outcome: Outcome) -> None:
     venvs = {case: outcome(case)["desired"]["venv"] for case in CASES}
     others = {"gevent", "tornado", "tornado_keepalive", "more_requirements", "more_packages", "hashes", "wheelhouse"}
-    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "pylock", "itself", "itself_changed", "editable"}
+    others |= {"package", "wheel", "nasty", "uv", "uv_lock", "uv_hashes", "pylock"}
+    others |= {"itself", "itself_changed", "editable"}
     assert {case for case in CASES if venvs[case] != venvs["plain"]} == others
     assert len({venvs[case] for case in others}) == len(others) - 1, "tornado's two are the same"
 
@@ -1336,6 +1346,9 @@ def test_what_is_installed(outcome: Outcome) -> None:
 def test_with_hashes_the_requirements_are_all(outcome: Outcome) -> None:
     found = outcome("hashes")["installer"]
     assert (found["specifiers"], found["paths"]) == ([], [release(outcome, "hashes") + "/hashed.txt"])
+    assert "--require-hashes" in found["pip"]
+    assert "--require-hashes" not in outcome("plain")["installer"]["pip"]
+    assert uv_calls(outcome, "uv_hashes")[1].endswith(" --require-hashes --requirement CODE/hashed.txt --")
 
 
 ALL_INDEXES = (("--index-url", "a"), ("--extra-index-url", "b"), ("--extra-index-url", "c"))

@@ -193,8 +193,9 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ([], "not a list with at least one"),
         (None, "not a list"),
         ([8000], "8000: it is neither"),
-        (["0.0.0.0:80000"], "port 80000 is out of range"),
+        (["0.0.0.0:80000"], "port 80000 is out of range: 1 to 65535"),
         (["localhost:8000"], "resolves no names"),
+        (["localhost"], "it is neither IP:PORT"),
         (["0.0.0.0:8000", "0.0.0.0:8000"], "can't both"),
         (["0.0.0.0:8000", "127.0.0.1:8000"], "can't both"),
         (["[::1]:8000", "[::]:8000"], "can't both"),
@@ -202,6 +203,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
     ],
     "gunicorn_settings": [
         (None, "not a dictionary"),
+        ("workers=4", "not a dictionary"),
         (["workers"], "not a dictionary"),
         ({1: 2}, "not all strings"),
         ({"bind": "0.0.0.0:80"}, "set gunicorn_bind"),
@@ -928,7 +930,9 @@ def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app
     assert in_source({**values, "gunicorn_wsgi_app": wsgi_app}, tmp_path) == []
 
 
-@pytest.mark.parametrize(("wsgi_app", "file"), [("shop.main:app", "shop/main.py"), ("asgi", "asgi.py")])
+@pytest.mark.parametrize(
+    ("wsgi_app", "file"), [("shop.main:app", "shop/main.py"), ("asgi", "asgi.py"), ("wsgi.py", "wsgi/py.py")]
+)
 def test_modules_that_are_missing(values: dict[str, Any], app: Path, wsgi_app: str, file: str) -> None:
     message = only(in_source({**values, "gunicorn_wsgi_app": wsgi_app}, app), "gunicorn_wsgi_app")
     assert f"there is no {file} in {app}" in message
