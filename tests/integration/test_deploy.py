@@ -153,6 +153,8 @@ def test_a_changed_line_builds_no_venv(
     costs("new code", controller.play(site, variables, "-vvv"))
     assert site.get() == "Hello, Mars!"
     assert site.stamps(VENVS) == venvs
+    states = site.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
+    assert sorted(states) == ["active", "inactive", "inactive"], "the old slot and the check have stopped"
 
 
 def test_a_changed_setting_ships_no_code(controller: Controller, site: Server, variables: Variables) -> None:

@@ -406,6 +406,7 @@ def test_another_address(
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
     assert socket_of(plan) == (True, restart, conflict)
+    assert plan["old_slot_first"] is conflict
     closed = ": its port is closed until the new generation is started" if conflict else ""
     assert f"the public socket changes{closed}" in plan["summary"]
     assert plan["old_socket"] == "".join(f"ListenStream={text}\n" for text in before)
