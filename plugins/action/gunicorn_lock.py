@@ -4,78 +4,32 @@
 
 from __future__ import annotations
 
-import datetime
-import getpass
 import os
-import platform
-from pathlib import Path
+import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import has_ended, this_run
 
-
-def read_start(pid: int) -> str:
-    """When a process of the controller was started, in ticks since the controller's own start; empty where unknown.
-
-    Source: field 22 of /proc/PID/stat, proc_pid_stat(5). Where there is no /proc (macOS), any process with that number
-    counts as the same one.
-    """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def describe_controller() -> str:
-    """Machine and process namespace in which a process number means something."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return platform.node()
-
-
-def this_run(pid: int) -> dict[str, Any]:
-    """Describe the run whose main process has that number."""
-    machine, start = describe_controller(), read_start(pid)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"user {os.getuid()}"
-    now = datetime.datetime.now(tz=datetime.UTC)
-    return {
-        "run": f"{machine} {pid} {start}",
-        "machine": machine,
-        "controller": platform.node(),
-        "pid": pid,
-        "start": start,
-        "user": user,
-        "since": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-
-
-def has_ended(holder: dict[str, Any], machine: str) -> bool:
-    """Tell whether a run of this machine has ended; of another one's run nobody knows."""
-    if holder.get("machine") != machine:
-        return False
-    pid = int(holder["pid"])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return read_start(pid) != str(holder["start"])
+PATIENCE = 600
+"""Seconds for which this waits until a module of an interrupted run has ended."""
 
 
 class ActionModule(ActionBase):
-    """Take the lock of an application or give it back."""
+    """Acquire the deploy lock of an application or release it."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the action; modules/gunicorn_lock.py documents its options."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = {**self._task.args, "holder": this_run(os.getppid())}
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         if result.get("busy") and has_ended(result["holder"], arguments["holder"]["machine"]):
             arguments["dead"] = result["holder"]["run"]
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        return result
+        until, waited = time.monotonic() + PATIENCE, False
+        while result.get("working") and time.monotonic() < until:
+            if not waited:
+                self._display.display(f"{result['msg']}. Waiting for it, at most {PATIENCE // 60} minutes")
+            waited = True
+            result = self._execute_module(module_args=arguments, task_vars=task_vars)
+        return {**result, "waited": waited}

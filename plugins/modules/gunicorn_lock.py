@@ -1,18 +1,20 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Let one run at a time change an application."""
+"""Acquire or release the deploy lock of an application."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gunicorn_lock
-short_description: Let one run at a time change an application
+short_description: Acquire or release the deploy lock of an application
 version_added: "0.1.0"
 description:
-  - Takes a lock on a host for this run of Ansible, or gives it back. While one run has it, another one fails.
-  - A run that has ended without giving its lock back doesn't hold up the next one from the same controller. For runs
+  - Lets one run of Ansible at a time change an application. While one run has the lock, another one fails.
+  - A run that has ended without releasing the lock doesn't hold up the next one from the same controller. For runs
     from other controllers the lock ends after O(lease) seconds, or when the host restarts.
+  - Killing Ansible doesn't kill the module that it has started on the host. While one of the role's modules that build
+    or switch still works for a run that has ended, this stops its build, and waits until the module has ended.
 author:
   - The pyweb.deploy authors (@pyweb)
 options:
@@ -21,7 +23,7 @@ options:
     type: str
     required: true
   state:
-    description: V(held) takes the lock, V(released) gives it back if this run has it.
+    description: V(held) acquires the lock, V(released) releases it if this run has it.
     type: str
     choices: [held, released]
     default: held
@@ -32,7 +34,7 @@ options:
     type: str
     default: ''
   lease:
-    description: Seconds after which a run of another controller is taken for dead.
+    description: Seconds after which a run of another controller counts as ended.
     type: int
     default: 3600
   holder:
@@ -40,13 +42,13 @@ options:
     type: dict
     required: false
   dead:
-    description: Run that has ended without giving back the lock, as the action plugin found out. Not for playbooks.
+    description: Run that has ended without releasing the lock, as the action plugin found out. Not for playbooks.
     type: str
     default: ''
 attributes:
   check_mode:
     support: full
-    description: In check mode there is nothing to keep others from, so no lock is taken.
+    description: In check mode there is nothing to keep others from, so no lock is acquired.
   diff_mode:
     support: none
     description: A lock is no lasting change.
@@ -59,12 +61,12 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Keep other runs out
+- name: Acquire the deploy lock
   pyweb.deploy.gunicorn_lock:
     name: shop
   become: true
 
-- name: Let other runs in
+- name: Release it
   pyweb.deploy.gunicorn_lock:
     name: shop
     state: released
@@ -77,24 +79,28 @@ holder:
   returned: when some run holds it
   type: dict
   sample: {run: 4f1d2c, controller: laptop, pid: 4711, user: alice, since: "2026-11-22T08:30:00Z"}
+waited:
+  description: Whether a module of a run that has ended had to be waited for, so that the host should be observed anew.
+  returned: success
+  type: bool
 """
 
-import fcntl
-import json
-import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
-DIRECTORY = "/run/pyweb.deploy"
+WAIT = 15
+"""Seconds for which one call waits for a module that works; the action plugin calls again."""
 
 
 def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: str, now: float) -> str:
     """Why the lock can't be had; empty where it can.
 
     `found` is what the file holds: the run that had the lock last with ``until``, the second (of the host's clock since
-    its start) at which its hold ends; 0 once it gave the lock back.
+    its start) at which its lease ends; 0 once it released the lock.
     """
     name = found.get("name", "")
     if found.get("run") in (None, holder["run"]):
@@ -102,8 +108,8 @@ def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: 
     if found["until"] > now and found["run"] != dead:
         return (
             f"{name}: another run is changing it: that of {found['user']} on {found['controller']} (process "
-            f"{found['pid']}), since {found['since']}. Wait until it has ended, then run again. If it was cut off, "
-            f"remove {DIRECTORY}/{name}.lock on the host"
+            f"{found['pid']}), since {found['since']}. Wait until it has ended, then run again. If it was cut off: "
+            f"`truncate --size 0 {lock.DIRECTORY}/{name}.lock` on the host"
         )
     if found["run"] != last_run:
         return (
@@ -111,6 +117,22 @@ def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: 
             f"{found['controller']}. Run again"
         )
     return ""
+
+
+def refuse(module: AnsibleModule, found: dict[str, Any]) -> None:
+    """Leave the module where the lock can't be had."""
+    now = time.monotonic()
+    reason = refusal(found, module.params["holder"], module.params["last_run"], module.params["dead"], now)
+    if reason:
+        module.fail_json(msg=reason, holder=found, busy=found["until"] > now)
+
+
+def stop_build(module: AnsibleModule, name: str) -> None:
+    """Stop the build of a run that has ended: whoever waits for it goes on at once, and fails."""
+    try:
+        Systemd(module.run_command).stop(f"{name}-build.service")
+    except SystemdError as problem:
+        module.fail_json(msg=f"{name}: can't stop the build of an interrupted run: {problem}")
 
 
 def main() -> None:
@@ -129,27 +151,20 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False)
     name, holder = module.params["name"], module.params["holder"]
-    os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
-    path = os.path.join(DIRECTORY, name + ".lock")
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            found = json.loads(file.read())
-        except ValueError:
-            found = {}
-        now = time.monotonic()
+    with lock.open_file(name) as file:
         if module.params["state"] == "released":
-            if found.get("run") != holder["run"]:
-                module.exit_json(changed=False)
-            entry = {**found, "until": 0}
-        else:
-            reason = refusal(found, holder, module.params["last_run"], module.params["dead"], now)
-            if reason:
-                module.fail_json(msg=reason, holder=found, busy=found["until"] > now)
-            entry = {**holder, "name": name, "until": now + module.params["lease"]}
-        file.seek(0)
-        file.truncate()
-        file.write(json.dumps(entry))
+            found = lock.read(file)
+            if found.get("run") == holder["run"]:
+                lock.write(file, {**found, "until": 0})
+            module.exit_json(changed=False)
+        free = lock.try_flock(file)
+        refuse(module, lock.read(file))
+        if not free:
+            stop_build(module, name)
+            if not lock.try_flock(file, WAIT):
+                module.fail_json(msg=f"{name}: a module of an interrupted run still works on the host", working=True)
+            refuse(module, lock.read(file))  # another run may have been faster
+        lock.write(file, {**holder, "name": name, "until": time.monotonic() + module.params["lease"]})
     module.exit_json(changed=False, holder=holder)
 
 

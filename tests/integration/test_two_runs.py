@@ -63,7 +63,7 @@ def test_a_run_of_another_controller_that_never_came_back(
     refused = controller.play(server, change)
     assert not refused
     assert "that of bob on ci-7" in refused.said
-    assert f"remove {LOCK}" in refused.said
+    assert f"truncate --size 0 {LOCK}" in refused.said
 
     leave_lock(until=1)
     play = controller.play(server, change)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
 import platform
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -21,8 +19,12 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible.playbook.task import Task
+from ansible.utils.display import Display
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_lock as action
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock as deploy_lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_lock
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import stage
 
 Data = dict[str, Any]
 
@@ -43,7 +45,7 @@ Lock = Callable[..., Data]
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the locks are."""
-    monkeypatch.setattr(gunicorn_lock, "DIRECTORY", str(tmp_path / "locks"))
+    monkeypatch.setattr(deploy_lock, "DIRECTORY", str(tmp_path / "locks"))
     return tmp_path / "locks"
 
 
@@ -91,7 +93,7 @@ def test_another_run_is_kept_out(lock: Lock, directory: Path) -> None:
     result = lock(holder=B)
     assert refused(result) == (
         "shop: another run is changing it: that of alice on laptop (process 4711), since 2026-11-22T08:30:00Z. Wait "
-        f"until it has ended, then run again. If it was cut off, remove {directory}/shop.lock on the host"
+        f"until it has ended, then run again. If it was cut off: `truncate --size 0 {directory}/shop.lock` on the host"
     )
     assert result["busy"] is True
     assert A.items() <= result["holder"].items()
@@ -183,18 +185,104 @@ def test_a_shorter_holder_leaves_nothing_of_a_longer_one(lock: Lock, directory: 
     assert content(directory)["run"] == "a"
 
 
-def test_one_looks_at_a_time(lock: Lock, directory: Path) -> None:
-    directory.mkdir()
-    path = directory / "shop.lock"
-    thread = threading.Thread(target=lock, kwargs={"holder": A})
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive()
-        file.write(json.dumps({**B, "until": time.monotonic() + 60}))
-    thread.join(10)
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Units that were stopped; nobody waits longer than a moment for what that ends."""
+    units: list[str] = []
+    monkeypatch.setattr(gunicorn_lock, "WAIT", 0.3)
+    monkeypatch.setattr(Systemd, "stop", lambda _self, unit: units.append(unit))
+    return units
+
+
+def working(directory: Path, text: str) -> Any:
+    """Give the lock file with a module that works under it, and content."""
+    directory.mkdir(exist_ok=True)
+    file = deploy_lock.open_file("shop")
+    assert deploy_lock.try_flock(file)
+    deploy_lock.write(file, json.loads(text))
+    return file
+
+
+OVER = json.dumps({**A, "name": "shop", "until": 0})
+
+
+def test_a_module_of_a_dead_run_is_waited_for(lock: Lock, directory: Path, stopped: list[str]) -> None:
+    with working(directory, json.dumps({**A, "name": "shop", "until": 1e12})):
+        result = lock(holder=B, last_run="a", dead="a")
+        assert result["working"] is True
+        assert refused(result) == "shop: a module of an interrupted run still works on the host"
+        assert content(directory)["run"] == "a"
+    assert stopped == ["shop-build.service"], "whoever waits for a build ends with it"
+    assert held(lock(holder=B, last_run="a", dead="a"))
+
+
+def test_a_module_that_outlives_the_lease_is_waited_for(lock: Lock, directory: Path, stopped: list[str]) -> None:
+    with working(directory, OVER):
+        assert lock(holder=B, last_run="a")["working"] is True
+    assert stopped
+
+
+def test_a_run_that_lives_is_refused_at_once_and_its_build_goes_on(
+    lock: Lock, directory: Path, stopped: list[str]
+) -> None:
+    with working(directory, json.dumps({**A, "name": "shop", "until": 1e12})):
+        result = lock(holder=B)
+    assert (result["busy"], result.get("working"), stopped) == (True, None, [])
+
+
+def test_the_module_ends_while_it_is_waited_for(
+    lock: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = working(directory, OVER)
+    monkeypatch.setattr(Systemd, "stop", lambda _self, unit: file.close())
+    assert held(lock(holder=B, last_run="a"))
     assert content(directory)["run"] == "b"
+
+
+def test_another_run_was_faster(
+    lock: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = working(directory, OVER)
+
+    def taken(_self: Any, _unit: str) -> None:
+        deploy_lock.write(file, {**holder("c"), "name": "shop", "until": 1e12})
+        file.close()
+
+    monkeypatch.setattr(Systemd, "stop", taken)
+    assert lock(holder=B, last_run="a")["busy"] is True
+    assert content(directory)["run"] == "c"
+
+
+def test_giving_it_back_while_a_module_works(lock: Lock, directory: Path, stopped: list[str]) -> None:
+    """The connection broke, and the module goes on: the next run waits for that."""
+    with working(directory, json.dumps({**A, "name": "shop", "until": 1e12})):
+        assert held(lock(holder=A, state="released"))
+        assert content(directory)["until"] == 0
+        assert lock(holder=B, last_run="a")["working"] is True
+
+
+def test_a_module_works_for_the_run_that_has_the_lock(lock: Lock, directory: Path) -> None:
+    lock(holder=A)
+    with deploy_lock.hold("shop", "a"):
+        pass
+    with pytest.raises(deploy_lock.LockError, match="shop: the deploy lock isn't this run's any more"):
+        deploy_lock.hold("shop", "b")
+
+
+def test_one_module_works_at_a_time(directory: Path) -> None:
+    with working(directory, OVER), pytest.raises(deploy_lock.LockError, match="another module is changing it"):
+        deploy_lock.hold("shop", "a")
+
+
+def test_children_of_a_module_do_not_hold_the_lock(directory: Path, lock: Lock) -> None:
+    lock(holder=A)
+    file = deploy_lock.hold("shop", "a")
+    with subprocess.Popen(["/bin/sleep", "60"], close_fds=False) as child:
+        file.close()
+        try:
+            deploy_lock.hold("shop", "a").close()
+        finally:
+            child.kill()
 
 
 def test_check_mode_takes_no_lock(lock: Lock, directory: Path) -> None:
@@ -222,29 +310,29 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @linux
 def test_when_a_process_was_started(process: subprocess.Popen[bytes]) -> None:
-    seconds = int(action.read_start(process.pid)) / os.sysconf("SC_CLK_TCK")
+    seconds = int(stage.read_start(process.pid)) / os.sysconf("SC_CLK_TCK")
     assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - seconds < 30
-    assert action.read_start(process.pid) != action.read_start(os.getpid())
+    assert stage.read_start(process.pid) != stage.read_start(os.getpid())
 
 
 def test_a_process_that_is_not_there_has_no_start() -> None:
-    assert action.read_start(2**30) == ""
+    assert stage.read_start(2**30) == ""
 
 
 def test_this_run() -> None:
-    found = action.this_run(os.getpid())
+    found = stage.this_run(os.getpid())
     assert set(found) == set(A)
     assert found["run"] == f"{found['machine']} {os.getpid()} {found['start']}"
     assert (found["pid"], found["controller"]) == (os.getpid(), platform.node())
     assert found["user"] == getpass.getuser()
     assert abs(time.time() - datetime.fromisoformat(found["since"]).timestamp()) < 60
-    again = action.this_run(os.getpid())
+    again = stage.this_run(os.getpid())
     assert (again["run"], again["machine"]) == (found["run"], found["machine"])
 
 
 @linux
 def test_each_run_is_another(process: subprocess.Popen[bytes]) -> None:
-    assert action.this_run(process.pid)["run"] != action.this_run(os.getpid())["run"]
+    assert stage.this_run(process.pid)["run"] != stage.this_run(os.getpid())["run"]
 
 
 def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +340,7 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError
 
     monkeypatch.setattr(getpass, "getuser", unknown)
-    assert action.this_run(os.getpid())["user"] == f"user {os.getuid()}"
+    assert stage.this_run(os.getpid())["user"] == f"user {os.getuid()}"
 
 
 def test_a_controller_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,28 +348,28 @@ def test_a_controller_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", missing)
-    found = action.this_run(os.getpid())
+    found = stage.this_run(os.getpid())
     assert (found["machine"], found["start"]) == (platform.node(), "")
-    assert action.has_ended(found, found["machine"]) is False
+    assert stage.has_ended(found, found["machine"]) is False
 
 
 @linux
 def test_a_process_number_means_something_on_its_own_machine_only() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert action.describe_controller() == f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    assert stage.describe_controller() == f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
 
 @linux
 def test_a_run_that_has_ended(process: subprocess.Popen[bytes]) -> None:
-    run = action.this_run(process.pid)
-    assert action.has_ended(run, run["machine"]) is False
-    assert action.has_ended({**run, "start": str(int(run["start"]) - 1)}, run["machine"]) is True, (
+    run = stage.this_run(process.pid)
+    assert stage.has_ended(run, run["machine"]) is False
+    assert stage.has_ended({**run, "start": str(int(run["start"]) - 1)}, run["machine"]) is True, (
         "the number came again"
     )
     process.kill()
     process.wait()
-    assert action.has_ended(run, run["machine"]) is True
-    assert action.has_ended(run, "another") is False
+    assert stage.has_ended(run, run["machine"]) is True
+    assert stage.has_ended(run, "another") is False
 
 
 @linux
@@ -289,9 +377,9 @@ def test_a_run_of_another_user_is_seen(process: subprocess.Popen[bytes], monkeyp
     def forbidden(_pid: int, _signal: int) -> None:
         raise PermissionError
 
-    run = action.this_run(process.pid)
+    run = stage.this_run(process.pid)
     monkeypatch.setattr(os, "kill", forbidden)
-    assert action.has_ended(run, run["machine"]) is False
+    assert stage.has_ended(run, run["machine"]) is False
 
 
 @pytest.fixture
@@ -316,7 +404,7 @@ def take(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> Lock:
 def test_the_action_says_which_run_this_is(take: Lock, directory: Path) -> None:
     """Each task runs in a process of its own; the run is the process that started them all."""
     assert held(take())
-    assert content(directory)["run"] == action.this_run(os.getppid())["run"]
+    assert content(directory)["run"] == stage.this_run(os.getppid())["run"]
     assert held(take(state="released"))
     assert content(directory)["until"] == 0
 
@@ -327,7 +415,7 @@ def test_the_action_gives_back_what_nobody_has(take: Lock) -> None:
 
 @linux
 def test_the_action_waits_for_no_dead_run(take: Lock, lock: Lock, process: subprocess.Popen[bytes]) -> None:
-    run = action.this_run(process.pid)
+    run = stage.this_run(process.pid)
     lock(holder=run)
     assert "another run is changing it" in refused(take(last_run=run["run"]))
     process.kill()
@@ -339,11 +427,36 @@ def test_the_action_waits_for_no_dead_run(take: Lock, lock: Lock, process: subpr
 
 @linux
 def test_the_action_believes_no_other_controller_dead(take: Lock, lock: Lock, process: subprocess.Popen[bytes]) -> None:
-    run = {**action.this_run(process.pid), "machine": "another"}
+    run = {**stage.this_run(process.pid), "machine": "another"}
     process.kill()
     process.wait()
     lock(holder=run)
     assert "another run is changing it" in refused(take(last_run=run["run"]))
+
+
+def test_the_action_waits_for_a_module_and_says_so(
+    take: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, said = working(directory, OVER), []
+
+    def display(_self: Any, message: str) -> None:
+        said.append(message)
+        file.close()
+
+    monkeypatch.setattr(Display, "display", display)
+    result = take(last_run="a")
+    assert (held(result), result["waited"]) == (True, True)
+    assert said == ["shop: a module of an interrupted run still works on the host. Waiting for it, at most 10 minutes"]
+    assert take()["waited"] is False
+
+
+def test_the_action_does_not_wait_for_ever(
+    take: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action, "PATIENCE", 0.5)
+    monkeypatch.setattr(Display, "display", lambda _self, _message: None)
+    with working(directory, OVER):
+        assert "still works on the host" in refused(take(last_run="a"))
 
 
 def test_the_action_passes_on_what_it_saw(take: Lock, lock: Lock) -> None:
