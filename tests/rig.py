@@ -111,9 +111,15 @@ class Server:
         """Each file below these paths with its inode and the time it was last touched: the same where nothing wrote."""
         return self.run(f"find {' '.join(places)} -printf '%p %i %C@\\n' | sort")
 
-    def cut_when(self, condition: str) -> dict[str, str]:
-        """Environment of a run that is killed between two tasks, once this shell command succeeds on the server."""
-        return {**CALLBACKS, "CUT_WHEN": shlex.join(["docker", "exec", f"pyweb-{self.name}", "sh", "-c", condition])}
+    def cut_when(self, condition: str, during: bool = False) -> dict[str, str]:
+        """Environment of a run that is killed once this shell command succeeds on the server.
+
+        Between two tasks, or at any time: then what a module does on the server goes on.
+        """
+        if during:
+            condition = f"until ({condition}); do sleep 0.05; done"
+        command = shlex.join(["docker", "exec", f"pyweb-{self.name}", "sh", "-c", condition])
+        return {**CALLBACKS, "CUT_DURING" if during else "CUT_WHEN": command}
 
     def get(self, path: str = "/", port: int = 8000) -> str:
         """Body of an answer over HTTP."""

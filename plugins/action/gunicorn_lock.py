@@ -11,6 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import has_ended, this_run
 
+PAUSE = 1.0
 PATIENCE = 600
 """Seconds for which this waits until a module of an interrupted run has ended."""
 
@@ -31,5 +32,6 @@ class ActionModule(ActionBase):
             if not waited:
                 self._display.display(f"{result['msg']}. Waiting for it, at most {PATIENCE // 60} minutes")
             waited = True
+            time.sleep(PAUSE)
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
         return {**result, "waited": waited}

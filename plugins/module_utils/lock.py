@@ -2,9 +2,9 @@
 # MIT License (see LICENSE)
 """The deploy lock of an application: which run may change it, and whether a module is at it right now.
 
-Two things in one file, ``/run/pyweb.deploy/NAME.lock``. Its content says which run of Ansible has the lock and until when
-(the lease). An flock on it says that a module is working: the kernel drops it when the module ends, however it ends. So a
-run whose controller was killed is followed at once, but never while one of its modules still works on the host.
+Two things in one file, ``/run/pyweb.deploy/NAME.lock``. Its content says which run of Ansible has the lock and until
+when (the lease). An flock on it says that a module is working: the kernel drops it when the module ends, however it
+ends. So a run whose controller was killed is followed at once, but never while one of its modules still works.
 
 The file is written in place, never renamed or removed: an flock belongs to the file, not to its name.
 """

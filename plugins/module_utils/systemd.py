@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""systemctl, as far as the role needs it. The one place where modules give systemd orders, so that tests can replace it."""
+"""systemctl, as far as the role needs it: the one place where modules give systemd orders, which tests replace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Systemd:
         self._run = run
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """Properties of a unit, as ``systemctl show`` gives them; also of one that doesn't exist (LoadState=not-found)."""
+        """Properties of a unit as ``systemctl show`` gives them, also of one that isn't there (LoadState=not-found)."""
         out = self._order("show", "--property", ",".join(properties), unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 

@@ -92,10 +92,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
-WAIT = 15
-"""Seconds for which one call waits for a module that works; the action plugin calls again."""
-
-
 def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: str, now: float) -> str:
     """Why the lock can't be had; empty where it can.
 
@@ -161,9 +157,7 @@ def main() -> None:
         refuse(module, lock.read(file))
         if not free:
             stop_build(module, name)
-            if not lock.try_flock(file, WAIT):
-                module.fail_json(msg=f"{name}: a module of an interrupted run still works on the host", working=True)
-            refuse(module, lock.read(file))  # another run may have been faster
+            module.fail_json(msg=f"{name}: a module of an interrupted run still works on the host", working=True)
         lock.write(file, {**holder, "name": name, "until": time.monotonic() + module.params["lease"]})
     module.exit_json(changed=False, holder=holder)
 

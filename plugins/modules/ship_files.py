@@ -18,9 +18,19 @@ description:
   - The texts are not in the journal of the host, and in the output only with C(--diff).
 author:
   - The pyweb.deploy authors (@pyweb)
-extends_documentation_fragment:
-  - ansible.builtin.files
 options:
+  owner:
+    description: Name of the user who gets what is written; without it, new files belong to whom the module runs as.
+    type: str
+    default: ''
+  group:
+    description: Name of the group that gets what is written.
+    type: str
+    default: ''
+  mode:
+    description: Mode of the files, in octal as V("0644"). Without it new files are V("0600").
+    type: str
+    default: ''
   dest:
     description: Absolute path of the directory. It must exist, unless there is O(directory_mode).
     type: path
@@ -29,7 +39,7 @@ options:
     description:
       - Mode of O(dest), which is made where it isn't there, and gets O(owner) and O(group).
       - Without it the directory is left as it is.
-    type: raw
+    type: str
   directories:
     description:
       - Modes of directories by their names, which are relative to O(dest). They are made where they aren't there, and
@@ -92,86 +102,9 @@ written:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-
-def read(path: str) -> bytes | None:
-    """Content of a file; ``None`` where there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def told(path: str, before: Any, after: Any) -> dict[str, Any]:
-    """Give one part of what ``--diff`` shows."""
-    return {"before_header": path, "after_header": path, "before": before, "after": after}
-
-
-def temporary(path: str) -> str:
-    """Name beside a path. Not in module.tmpdir, which would make a directory in the home of root."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.{os.urandom(8).hex()}")  # of a run that was killed one may be left
-
-
-class Shipment:
-    """What is to be there."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.check: bool = module.check_mode
-        self.diff: list[dict[str, Any]] = []
-
-    def settle(self, path: str, new: bool, mode: Any) -> None:
-        """Give a file or the directory its owner, group and mode."""
-        if not os.path.exists(path):  # in check mode it may not be there
-            return
-        arguments = self.module.load_file_common_arguments({**self.module.params, "mode": mode}, path=path)
-        attributes: dict[str, Any] = {}
-        if self.module.set_fs_attributes_if_different(arguments, False, diff=attributes) and not new:
-            self.diff.append(told(path, attributes["before"], attributes["after"]))
-
-    def directory(self, path: str, mode: Any) -> None:
-        """Make a directory, or mend its attributes."""
-        new = not os.path.isdir(path)
-        if new:
-            self.diff.append(told(path, {"state": "absent"}, {"state": "directory"}))
-            if not self.check:
-                os.mkdir(path)
-        self.settle(os.path.realpath(path), new, mode)  # a link leads to the one that counts
-
-    def file(self, path: str, text: str) -> None:
-        """Write a file where it differs."""
-        found, wanted = read(path), text.encode("utf-8")
-        if found is not None and not self.module.params["force"]:
-            return
-        if found != wanted:
-            self.diff.append(told(path, (found or b"").decode("utf-8", "replace"), text))
-            if not self.check:
-                beside = temporary(path)
-                with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    file.write(wanted)
-                self.module.atomic_move(beside, path)
-        self.settle(path, found is None, self.module.params["mode"])
-
-    def link(self, path: str, target: str) -> None:
-        """Make a link where it differs."""
-        found = os.readlink(path) if os.path.islink(path) else ""
-        if found == target:
-            return
-        self.diff.append(told(path, found, target))
-        if not self.check:
-            beside = temporary(path)
-            os.symlink(target, beside)
-            os.rename(beside, path)
-
-    @property
-    def written(self) -> list[str]:
-        """Paths of what changed, each once."""
-        return list(dict.fromkeys(part["after_header"] for part in self.diff))
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Attributes, Files
 
 
 def main() -> None:
@@ -179,13 +112,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "dest": {"type": "path", "required": True},
-            "directory_mode": {"type": "raw"},
+            "directory_mode": {"type": "str"},
             "directories": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "links": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": True},
+            "owner": {"type": "str", "default": ""},
+            "group": {"type": "str", "default": ""},
+            "mode": {"type": "str", "default": ""},
         },
-        add_file_common_args=True,
         supports_check_mode=True,
     )
     # What no_log keeps out of the journal, --diff may show.
@@ -198,19 +133,22 @@ def main() -> None:
             msg=f"dest: got {dest!r}, which is no directory on the host. It accepts one that is there.",
             invocation=invocation,
         )
-    shipment = Shipment(module)
+    shipment = Files(module.check_mode)
+    owner, group = module.params["owner"], module.params["group"]
     try:
         if module.params["directory_mode"] is not None:
-            shipment.directory(dest, module.params["directory_mode"])
+            shipment.directory(dest, Attributes(owner, group, module.params["directory_mode"]))
         for name, mode in module.params["directories"].items():
             path = os.path.join(dest, name)
-            shipment.directory(path, mode)
+            shipment.directory(path, Attributes(owner, group, mode))
         for name, text in module.params["files"].items():
             path = os.path.join(dest, name)
-            shipment.file(path, str(text))
+            shipment.file(path, str(text), Attributes(owner, group, module.params["mode"]), module.params["force"])
         for name, target in module.params["links"].items():
             path = os.path.join(dest, name)
             shipment.link(path, str(target))
+    except KeyError as problem:
+        module.fail_json(msg=f"can't write {path}: {problem}", invocation=invocation)
     except OSError as problem:
         module.fail_json(msg=f"can't write {path}: {problem.strerror}", written=shipment.written, invocation=invocation)
     shown = {"diff": shipment.diff} if module._diff else {}

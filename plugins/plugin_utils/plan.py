@@ -47,7 +47,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep``
       and ``tools`` are looked at, and the rest is taken from that generation's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
-      ``health``: what a healthy answer is, for the module ``gunicorn_gate``;
+      ``health``: what a healthy answer is, for the module ``gunicorn_check``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``generation_files``: name in the generation's directory to text;
       ``settings``: those of Gunicorn, and ``environment``: names of the variables, both only to say what differs;
@@ -83,10 +83,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]} if not restore else {}
     socket = _socket_stage(desired, observed)
     units_differ = bool(live) and bool(_differing(_unit_texts(desired, identity, live), observed["files"]))
-    switch = serving != identity or configure or units_differ or socket["change"]
+    # One that runs without the mark that it has served was not watched to the end: the run was killed before.
+    watched = bool(observed["generations"].get(identity, {}).get("served"))
+    switch = serving != identity or not watched or configure or units_differ or socket["change"]
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
-    recorded = observed["current"] == identity and bool(observed["generations"].get(identity, {}).get("served"))
+    recorded = observed["current"] == identity
     log_rotation = _log_rotation(desired)
     if not force:
         log_rotation = {path: log_rotation[path] for path in _differing(log_rotation, observed["files"])}
@@ -114,10 +116,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "misnamed_slot": live if observed["live"] != live else "",
         "slot": slot,
         "old_slot": live if switch else "",
-        "slot_busy": switch and observed["slots"][slot]["state"] in BUSY,
-        "commands_run": switch and observed["units"][f"{desired['name']}-check.service"]["SubState"] == "start-pre",
         "other_slot": _other(slot),
-        "other_slot_exists": f"{UNIT_DIRECTORY}/{desired['name']}-{_other(slot)}.service" in observed["files"],
         "previous": previous,
         "packages": packages,
         "missing_packages": [name for name in packages if name not in observed["packages"]],
@@ -129,12 +128,13 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
         "log_rotation": log_rotation,
         "switch": switch,
-        "socket": desired["public_socket"],
-        "old_socket": observed["generations"].get(serving, {}).get("public_socket", ""),
+        "socket": {
+            "text": desired["public_socket"],
+            "previous": observed["generations"].get(serving, {}).get("public_socket", ""),
+            "restart": socket["restart"],
+            "conflict": socket["conflict"],
+        },
         "socket_change": socket["change"],
-        "socket_restart": socket["restart"],
-        "socket_conflict": socket["conflict"],
-        "old_slot_first": socket["conflict"] and bool(live),
         "activate": activate or force,
         "firewall": bool(ufw["missing"] or ufw["enable"]) or (force and ufw["ours"]),
         "rules": ufw["wanted"] if force else ufw["missing"],
@@ -149,6 +149,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     }
     lacking = plan["missing_packages"] or observed["missing_directories"] or _differing(checker, observed["files"])
     plan["prepare"] = bool(lacking) or plan["create_user"] or force
+    plan["check"] = bool(switch or plan["units"] or log_rotation or plan["misnamed_slot"])
     plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
     plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
@@ -253,7 +254,8 @@ def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], i
 def _live_slot(observed: Mapping[str, Any]) -> str:
     """Slot that serves: the one with the name of the service.
 
-    An interrupted run may have given the name to one that rests, or that did not prove itself, while the other serves.
+    An interrupted run may have given the name to one that rests, or that was not watched to the end, while the other
+    serves.
     """
     named: str = observed["live"]
     if named and observed["slots"][_other(named)]["active"]:
@@ -310,7 +312,7 @@ def _units_to_write(
 ) -> dict[str, str]:
     """Unit files to write, name to text, but for the public socket's, which is written once the generation is proven.
 
-    The unit of the preflight names the generation too, and is looked at only when there is one to prove.
+    The unit of the check names the generation too, and is looked at only when there is one to check.
     """
     texts = _unit_texts(desired, identity, slot)
     differing = {path: texts[path] for path in (texts if force else _differing(texts, observed["files"]))}
@@ -616,7 +618,7 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     if plan["missing_packages"]:
         lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))
     if plan["socket_change"] and plan["serving"]:
-        closed = ": its port is closed until the new generation is started" if plan["socket_conflict"] else ""
+        closed = ": its port is closed until the new generation is started" if plan["socket"]["conflict"] else ""
         lines.append("the public socket changes" + closed)
     lines += [f"write {path}, to rotate the log files" for path in plan["log_rotation"] if not desired["force"]]
     lines += [f"firewall: {rule['action']} {firewall.rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]

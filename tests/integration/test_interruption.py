@@ -1,5 +1,7 @@
 """A run that is cut off in the middle: the site goes on, and the next run finishes the work.
 
+Where only Ansible is killed, the module that it has started on the server goes on, and the next run has to wait for it.
+
 tests/downtime/test_interruption_everywhere.py does this at every task; here are a few of them, each in another stage.
 """
 
@@ -35,28 +37,47 @@ def live(controller: Controller, server: Server, variables: dict[str, Any]) -> S
     return server
 
 
+KILL_MODULE = """
+    for each in /proc/[0-9]*; do
+        if ls -l $each/fd 2>/dev/null | grep -q /run/pyweb.deploy/hello.lock; then kill -9 ${each#/proc/}; fi
+    done
+"""
+
+
 @pytest.mark.parametrize(
-    ("moment", "planet"),
+    ("moment", "planet", "module"),
     [
-        pytest.param(UNMARKED, "Pluto", id="a generation is written but not marked as complete"),
-        pytest.param(BOTH, "Charon", id="both slots are active"),
-        pytest.param(UNRECORDED, "Styx", id="the new slot serves alone", marks=pytest.mark.full),
+        pytest.param(UNMARKED, "Pluto", "", id="a generation is written but not marked as complete"),
+        pytest.param(BOTH, "Charon", "goes on", id="both slots are active, and the module goes on"),
+        pytest.param(BOTH, "Nix", "killed", id="both slots are active, and the module is killed"),
+        pytest.param(UNRECORDED, "Styx", "goes on", id="the new slot serves alone", marks=pytest.mark.full),
     ],
 )
 def test_a_run_that_is_cut_off_when(
-    controller: Controller, live: Server, variables: dict[str, Any], application: Path, moment: str, planet: str
+    controller: Controller,
+    live: Server,
+    variables: dict[str, Any],
+    application: Path,
+    moment: str,
+    planet: str,
+    module: str,
 ) -> None:
     before = live.get()
     code = application / "wsgi.py"
     code.write_text(code.read_text().replace("World", planet))
     condition = moment.format(old=slot(live)) if moment == UNRECORDED else moment
+    watched = {**variables, "gunicorn_health": {"watch": 15}}  # long enough for the next run to find the module at work
     with Load(live.address) as load:
-        cut = controller.play(live, variables, environment=live.cut_when(condition))
+        cut = controller.play(live, watched, environment=live.cut_when(condition, during=bool(module)))
         assert cut.rc == -9, cut.output
+        if module == "killed":
+            live.run(KILL_MODULE)
         served = {UNMARKED: {before}, BOTH: {before, f"Hello, {planet}!"}, UNRECORDED: {f"Hello, {planet}!"}}[moment]
         assert live.get() in served
         play = controller.play(live, variables)
     assert play, play.output
+    if moment == BOTH:
+        assert ("a module of an interrupted run still works on the host" in play.output) is (module == "goes on")
     assert load.failures == []
     assert live.get() == f"Hello, {planet}!"
     states = live.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()

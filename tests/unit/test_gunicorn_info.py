@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.module_utils import glance
+from ansible_collections.pyweb.deploy.plugins.module_utils import glance, lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
-from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info, gunicorn_lock
+from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
     Host,
     merge_rules,
@@ -755,7 +755,7 @@ def test_a_holder_in_its_unit(host: Callable[..., Host], monkeypatch: pytest.Mon
 def test_the_run_that_changed_it_last(
     host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert gunicorn_info.LOCK_DIRECTORY == gunicorn_lock.DIRECTORY
+    assert gunicorn_info.LOCK_DIRECTORY == lock.DIRECTORY
     monkeypatch.setattr(gunicorn_info, "LOCK_DIRECTORY", str(tmp_path))
     assert host().last_run() == ""
     for text, run in {'{"run": "boot 7 1", "until": 0}': "boot 7 1", "{}": "", "[]": "", '{"run"': "", "": ""}.items():

@@ -185,13 +185,14 @@ def test_a_shorter_holder_leaves_nothing_of_a_longer_one(lock: Lock, directory: 
     assert content(directory)["run"] == "a"
 
 
-@pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Units that were stopped; nobody waits longer than a moment for what that ends."""
+@pytest.fixture(autouse=True)
+def stopped() -> Iterator[list[str]]:
+    """Units that were stopped; nobody pauses for long."""
     units: list[str] = []
-    monkeypatch.setattr(gunicorn_lock, "WAIT", 0.3)
-    monkeypatch.setattr(Systemd, "stop", lambda _self, unit: units.append(unit))
-    return units
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(action, "PAUSE", 0.01)
+        patch.setattr(Systemd, "stop", lambda _self, unit: units.append(unit))
+        yield units
 
 
 def working(directory: Path, text: str) -> Any:
@@ -230,30 +231,7 @@ def test_a_run_that_lives_is_refused_at_once_and_its_build_goes_on(
     assert (result["busy"], result.get("working"), stopped) == (True, None, [])
 
 
-def test_the_module_ends_while_it_is_waited_for(
-    lock: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = working(directory, OVER)
-    monkeypatch.setattr(Systemd, "stop", lambda _self, unit: file.close())
-    assert held(lock(holder=B, last_run="a"))
-    assert content(directory)["run"] == "b"
-
-
-def test_another_run_was_faster(
-    lock: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = working(directory, OVER)
-
-    def taken(_self: Any, _unit: str) -> None:
-        deploy_lock.write(file, {**holder("c"), "name": "shop", "until": 1e12})
-        file.close()
-
-    monkeypatch.setattr(Systemd, "stop", taken)
-    assert lock(holder=B, last_run="a")["busy"] is True
-    assert content(directory)["run"] == "c"
-
-
-def test_giving_it_back_while_a_module_works(lock: Lock, directory: Path, stopped: list[str]) -> None:
+def test_giving_it_back_while_a_module_works(lock: Lock, directory: Path) -> None:
     """The connection broke, and the module goes on: the next run waits for that."""
     with working(directory, json.dumps({**A, "name": "shop", "until": 1e12})):
         assert held(lock(holder=A, state="released"))
@@ -261,7 +239,7 @@ def test_giving_it_back_while_a_module_works(lock: Lock, directory: Path, stoppe
         assert lock(holder=B, last_run="a")["working"] is True
 
 
-def test_a_module_works_for_the_run_that_has_the_lock(lock: Lock, directory: Path) -> None:
+def test_a_module_works_for_the_run_that_has_the_lock(lock: Lock) -> None:
     lock(holder=A)
     with deploy_lock.hold("shop", "a"):
         pass
@@ -274,7 +252,8 @@ def test_one_module_works_at_a_time(directory: Path) -> None:
         deploy_lock.hold("shop", "a")
 
 
-def test_children_of_a_module_do_not_hold_the_lock(directory: Path, lock: Lock) -> None:
+@pytest.mark.usefixtures("directory")
+def test_children_of_a_module_do_not_hold_the_lock(lock: Lock) -> None:
     lock(holder=A)
     file = deploy_lock.hold("shop", "a")
     with subprocess.Popen(["/bin/sleep", "60"], close_fds=False) as child:
@@ -435,7 +414,7 @@ def test_the_action_believes_no_other_controller_dead(take: Lock, lock: Lock, pr
 
 
 def test_the_action_waits_for_a_module_and_says_so(
-    take: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
+    take: Lock, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, said = working(directory, OVER), []
 
@@ -450,9 +429,7 @@ def test_the_action_waits_for_a_module_and_says_so(
     assert take()["waited"] is False
 
 
-def test_the_action_does_not_wait_for_ever(
-    take: Lock, directory: Path, stopped: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_action_does_not_wait_for_ever(take: Lock, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action, "PATIENCE", 0.5)
     monkeypatch.setattr(Display, "display", lambda _self, _message: None)
     with working(directory, OVER):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_gate
+from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_check, gunicorn_switch
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
 from ansible_collections.pyweb.deploy.tests import readme_variables
@@ -117,9 +117,10 @@ def test_documented_defaults_are_the_ones_in_use(defaults: Data, internal: Data)
 def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) -> None:
     keys = set(internal["__gunicorn_default_health"])
     assert keys == set(validation.HEALTH_KEYS)
-    gate = yaml.safe_load(gunicorn_gate.DOCUMENTATION)["options"]
-    assert {*keys, "tls"} == {*gate["health"]["suboptions"], "watch"}, "tls follows from the settings"
-    assert set(gate["public"]["suboptions"]) == {"host", "port", "path"}
+    check, switch = (yaml.safe_load(each.DOCUMENTATION)["options"] for each in (gunicorn_check, gunicorn_switch))
+    assert {*keys, "tls"} == {*check["health"]["suboptions"], "watch"}, "tls follows from the settings"
+    assert switch["health"] == check["health"]
+    assert set(switch["public"]["suboptions"]) == {"host", "port", "path"}
 
 
 def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:

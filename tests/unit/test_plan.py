@@ -171,7 +171,12 @@ def stages(plan: Data) -> list[str]:
 
 def socket_of(plan: Data) -> tuple[bool, bool, bool]:
     """Whether the public socket changes, is opened anew for that, and has to wait for the old slot."""
-    return plan["socket_change"], plan["socket_restart"], plan["socket_conflict"]
+    return plan["socket_change"], plan["socket"]["restart"], plan["socket"]["conflict"]
+
+
+def texts(plan: Data) -> tuple[str, str]:
+    """Text of the public socket's unit, and the one to put back."""
+    return plan["socket"]["text"], plan["socket"]["previous"]
 
 
 def test_first_deploy(desired: Data, bare: Data) -> None:
@@ -181,13 +186,12 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
     assert plan["missing_packages"] == ["python3-venv", "ufw"]
     assert all(plan[part] for part in ("prepare", "create_user", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "blue", "")
-    assert plan["slot_busy"] is False
-    assert (plan["other_slot"], plan["other_slot_exists"]) == ("green", False)
+    assert plan["other_slot"] == "green"
     units = ["blue.service", "blue.socket", "check.service", "check.socket", "green.socket"]
     assert sorted(plan["units"]) == [f"shop-{unit}" for unit in units]
     assert (plan["serving"], plan["previous"]) == ("", "")
     assert socket_of(plan) == (True, True, False)
-    assert (plan["socket"], plan["old_socket"], plan["misnamed_slot"]) == (desired["public_socket"], "", "")
+    assert (texts(plan), plan["misnamed_slot"]) == ((desired["public_socket"], ""), "")
     assert plan["rules"] == desired["rules"]
     assert plan["work"] is True
     assert plan["summary"] == [
@@ -217,7 +221,7 @@ def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
     assert stages(plan) == ["build", "configure", "activate"]
     assert (plan["release"], plan["venv"], plan["create_user"], plan["missing_packages"]) == (True, False, False, [])
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, next_slot, live)
-    assert (plan["other_slot"], plan["other_slot_exists"]) == (live, True)
+    assert plan["other_slot"] == live
     assert sorted(plan["units"]) == sorted(["shop-check.service", f"shop-{next_slot}.service"])
     assert (plan["serving"], plan["previous"]) == (old, old)
     assert plan["id"] != old
@@ -294,7 +298,7 @@ def test_back_to_a_generation_that_is_there(desired: Data, observed: Data) -> No
     plan = make_plan(desired, both)
     assert stages(plan) == ["activate"]
     assert (plan["id"], plan["previous"]) == (generation_id(desired), generation_id(new))
-    assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (True, "blue", False)
+    assert (plan["switch"], plan["slot"]) == (True, "blue")
     assert list(plan["units"]) == ["shop-check.service"]
 
 
@@ -325,18 +329,6 @@ def test_what_the_gate_gets(desired: Data, bare: Data) -> None:
     assert plan["public"] == [{"host": "0.0.0.0", "port": 8000, "path": ""}]
 
 
-@pytest.mark.parametrize(
-    ("release", "state", "runs"),
-    [("ssssssssssss", "start-pre", True), ("ssssssssssss", "running", False), ("rrrrrrrrrrrr", "start-pre", False)],
-)
-def test_commands_of_an_interrupted_run_end_before_the_next_ones(
-    desired: Data, observed: Data, release: str, state: str, runs: bool
-) -> None:
-    desired["release"] = release
-    observed["units"]["shop-check.service"]["SubState"] = state
-    assert make_plan(desired, observed)["commands_run"] is runs
-
-
 # The public socket
 
 
@@ -360,7 +352,7 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     assert plan["problems"] == []
     assert stages(plan) == ["configure", "firewall", "activate", "prune"]
     assert (plan["switch"], socket_of(plan)) == (True, (True, True, False))
-    assert (plan["socket"], plan["old_socket"]) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
+    assert texts(plan) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
     assert plan["rules"] == desired["rules"]
     assert plan["obsolete_rules"] == [rule()]
     assert plan["summary"][2:] == [
@@ -406,10 +398,10 @@ def test_another_address(
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
     assert socket_of(plan) == (True, restart, conflict)
-    assert plan["old_slot_first"] is conflict
+    assert plan["old_slot"] == "blue"
     closed = ": its port is closed until the new generation is started" if conflict else ""
     assert f"the public socket changes{closed}" in plan["summary"]
-    assert plan["old_socket"] == "".join(f"ListenStream={text}\n" for text in before)
+    assert texts(plan)[1] == "".join(f"ListenStream={text}\n" for text in before)
 
 
 @pytest.mark.parametrize(("addresses", "restart"), [(["0.0.0.0:8000"], False), ([UNIX], True)])
@@ -477,8 +469,8 @@ def test_the_other_slot_left_running_is_stopped(desired: Data, observed: Data, s
     observed["files"][f"{UNITS}/shop-green.service"] = managed("old")
     plan = make_plan(desired, observed)
     assert stages(plan) == ["activate"]
-    assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (False, "blue", False)
-    assert (plan["other_slot"], plan["other_slot_exists"]) == ("green", True)
+    assert (plan["switch"], plan["slot"]) == (False, "blue")
+    assert plan["other_slot"] == "green"
 
 
 @pytest.mark.parametrize("state", ["active", "activating", "reloading", "deactivating"])
@@ -486,7 +478,7 @@ def test_a_slot_left_running_is_stopped_before_it_is_used(desired: Data, observe
     observed["slots"]["green"] = {"active": state == "active", "state": state, "generation": OLD}
     desired["release"] = "ssssssssssss"
     plan = make_plan(desired, observed)
-    assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (True, "green", True)
+    assert (plan["switch"], plan["slot"]) == (True, "green")
 
 
 def test_the_slot_that_serves_without_the_name_gets_it(desired: Data, observed: Data) -> None:
@@ -535,7 +527,7 @@ def test_a_first_deploy_that_broke_off_is_started_again(desired: Data, observed:
     observed["live"] = ""
     plan = make_plan(desired, observed)
     assert (plan["serving"], plan["misnamed_slot"], plan["old_slot"]) == ("", "", "")
-    assert (plan["switch"], plan["slot"], plan["slot_busy"]) == (True, "blue", True)
+    assert (plan["switch"], plan["slot"]) == (True, "blue")
 
 
 def test_the_slot_that_serves_without_the_name_is_not_used_for_the_next_one(desired: Data, observed: Data) -> None:
@@ -553,11 +545,12 @@ def test_a_wrong_record_of_what_serves_is_mended(desired: Data, observed: Data, 
     assert plan["switch"] is False
 
 
-def test_a_missing_mark_of_having_served_is_mended(desired: Data, observed: Data) -> None:
+def test_what_runs_without_the_mark_of_having_served_was_not_watched(desired: Data, observed: Data) -> None:
+    """A run was killed before: the switch begins again."""
     observed["generations"][observed["current"]]["served"] = False
     plan = make_plan(desired, observed)
     assert stages(plan) == ["activate"]
-    assert plan["switch"] is False
+    assert (plan["switch"], plan["slot"], plan["check"]) == (True, "green", True)
 
 
 UNIT_FILES = [
@@ -1200,7 +1193,7 @@ def test_going_back_to_another_address(desired: Data, bare: Data, before: Data) 
     plan = make_plan(back(), with_before(desired, bare, before))
     assert plan["problems"] == []
     assert socket_of(plan) == (True, True, False)
-    assert (plan["socket"], plan["old_socket"]) == (before["public_socket"], desired["public_socket"])
+    assert texts(plan) == (before["public_socket"], desired["public_socket"])
     assert plan["public"] == [{"host": "0.0.0.0", "port": 9000, "path": ""}]
 
 
@@ -1567,8 +1560,8 @@ def test_a_public_socket_that_somebody_stopped(desired: Data, bare: Data, addres
         item.update({"process": "", "unit": "", "systemd": False} if item["port"] == 8000 else {})
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert (plan["switch"], plan["socket_restart"]) == (True, True)
-    assert plan["old_slot_first"] is (address == "0.0.0.0:8000")
+    assert plan["switch"]
+    assert socket_of(plan) == (True, True, address == "0.0.0.0:8000")
     assert plan["summary"][0].endswith(
         f"generation {plan['id']} starts again in slot green: its public socket is not as it was"
     )

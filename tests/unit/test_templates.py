@@ -103,7 +103,7 @@ TASKS = """\
     content: "{{ item.value }}"
     dest: "WRITTEN/{{ item.key }}"
     mode: "0600"
-  loop: "{{ (outcome.plan.units | combine({'shop.socket': outcome.plan.socket})) | dict2items }}"
+  loop: "{{ (outcome.plan.units | combine({'shop.socket': outcome.plan.socket.text})) | dict2items }}"
   when: inventory_hostname == 'nasty'
 
 - name: Tell
@@ -1130,7 +1130,7 @@ def test_the_template_module_writes_what_is_planned_with(outcome: Outcome, playe
     desired, plan = outcome("nasty")["desired"], outcome("nasty")["plan"]
     assert set(desired["generation_files"]) == {"gunicorn.conf.py", "environment", "before_activate"}
     assert len(plan["units"]) == 5
-    for name, text in {**desired["generation_files"], **plan["units"], "shop.socket": plan["socket"]}.items():
+    for name, text in {**desired["generation_files"], **plan["units"], "shop.socket": plan["socket"]["text"]}.items():
         assert (played / name).read_text() == text
 
 
@@ -1173,7 +1173,7 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
         {**OBSERVED, **history, "firewall": {**OBSERVED["firewall"], "installed": True, "enabled": True}},
     )
     assert found["problems"] == []
-    for key in ("id", "slot", "units", "socket", "health", "public", "rules", "socket_restart"):
+    for key in ("id", "slot", "units", "socket", "health", "public", "rules"):
         assert found[key] == plan[key], key
     assert found["watch"] == 1, "watched more briefly: it has served before"
 

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Small files, links and directories: written where they differ, each as a whole, with what ``--diff`` shows.
+
+The one place where the modules of a deploy write, so that tests can let any call fail.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import stat
+from typing import Any, NamedTuple
+
+
+def read(path: str) -> bytes | None:
+    """Content of a file; ``None`` where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def target(path: str) -> str:
+    """Target of a symbolic link; empty where it is none."""
+    return os.readlink(path) if os.path.islink(path) else ""
+
+
+def diff_entry(path: str, before: Any, after: Any) -> dict[str, Any]:
+    """Give one part of what ``--diff`` shows."""
+    return {"before_header": path, "after_header": path, "before": before, "after": after}
+
+
+def temporary(path: str) -> str:
+    """Name beside a path. Not in module.tmpdir, which would make a directory in the home of root."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.{os.urandom(8).hex()}")  # of a run that was killed one may be left
+
+
+class Attributes(NamedTuple):
+    """Who owns a file or a directory, by name, and its mode in octal; an empty string leaves it as it is."""
+
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+
+
+FOR_ALL = Attributes("root", "root", "0644")
+FOR_ROOT = Attributes("root", "root", "0600")
+
+
+class Files:
+    """What a module writes; in check mode, what it would write. Raises `OSError`, and never ends the module."""
+
+    def __init__(self, check: bool) -> None:
+        self.check = check
+        self.diff: list[dict[str, Any]] = []
+
+    @property
+    def written(self) -> list[str]:
+        """Paths of what changed, each once."""
+        return list(dict.fromkeys(part["after_header"] for part in self.diff))
+
+    def set_attributes(self, path: str, new: bool, wanted: Attributes) -> None:
+        """Give a file or a directory its owner, group and mode."""
+        if not os.path.exists(path):  # in check mode it may not be there
+            return
+        found = os.stat(path)
+        owner = pwd.getpwnam(wanted.owner).pw_uid if wanted.owner else found.st_uid
+        group = grp.getgrnam(wanted.group).gr_gid if wanted.group else found.st_gid
+        mode = int(wanted.mode, 8) if wanted.mode else stat.S_IMODE(found.st_mode)
+        before = {"owner": found.st_uid, "group": found.st_gid, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
+        after = {"owner": owner, "group": group, "mode": f"{mode:04o}"}
+        differing = [key for key, value in after.items() if value != before[key]]
+        if not differing:
+            return
+        if not new:
+            told = ({key: state[key] for key in differing} for state in (before, after))
+            self.diff.append(diff_entry(path, *told))
+        if not self.check:
+            os.chown(path, owner, group)
+            os.chmod(path, mode)  # last: a change of the owner may drop bits of it
+
+    def directory(self, path: str, wanted: Attributes) -> None:
+        """Create a directory, or fix its attributes."""
+        new = not os.path.isdir(path)
+        if new:
+            self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "directory"}))
+            if not self.check:
+                os.mkdir(path)
+        self.set_attributes(os.path.realpath(path), new, wanted)  # a link leads to the one that counts
+
+    def file(self, path: str, text: str, wanted: Attributes, force: bool = True) -> bool:
+        """Write a file where it differs, also in its attributes, and tell whether it did."""
+        before, found, content = len(self.diff), read(path), text.encode("utf-8")
+        if found is not None and not force:
+            return False
+        if found == content:
+            self.set_attributes(path, False, wanted)
+            return len(self.diff) > before
+        self.diff.append(diff_entry(path, (found or b"").decode("utf-8", "replace"), text))
+        if found is not None:
+            was = os.stat(path)
+            kept = (was.st_uid, was.st_gid, stat.S_IMODE(was.st_mode))
+        if not self.check:
+            beside = temporary(path)
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # a name that survives a crash must not lead to an empty file
+            if found is not None:  # what is not asked for stays as it was
+                os.chown(beside, *kept[:2])
+                os.chmod(beside, kept[2])
+            self.set_attributes(beside, True, wanted)
+            os.rename(beside, path)
+        return True
+
+    def link(self, path: str, wanted: str) -> None:
+        """Make a link where it differs."""
+        found = target(path)
+        if found == wanted:
+            return
+        self.diff.append(diff_entry(path, found, wanted))
+        if not self.check:
+            beside = temporary(path)
+            os.symlink(wanted, beside)
+            os.rename(beside, path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, a link or a whole directory; that there was one is all that ``--diff`` shows."""
+        if not os.path.lexists(path):
+            return
+        self.diff.append(diff_entry(path, {"state": "present"}, {"state": "absent"}))
+        if self.check:
+            return
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)

@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""What the modules of a deploy's stages have in common: the lock, the host behind its seams, the result."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Callable
+
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+HEALTH = {
+    "type": "dict",
+    "default": {},
+    "apply_defaults": True,
+    "options": {
+        "path": {"type": "str", "default": "/"},
+        "host": {"type": "str", "default": "localhost"},
+        "status": {"type": "list", "elements": "int", "default": [200]},
+        "expect": {"type": "str", "default": ""},
+        "timeout": {"type": "int", "default": 30},
+        "tls": {"type": "bool", "default": False},
+    },
+}
+"""Specification of the option ``health``."""
+
+
+def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], None]) -> None:
+    """Do the work of a module for the run that has the deploy lock, and leave the module with the result."""
+    module.no_log_values.clear()  # what no_log keeps out of the journal, --diff may show
+    layout, files, steps = Layout(module.params["name"]), Files(module.check_mode), Steps(module.check_mode)
+    systemd = Systemd(module.run_command)
+
+    def service(slot: str) -> Service:
+        return Service(module.run_command, f"{layout.name}-{slot}", module.params["health"])
+
+    held: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    failure: dict[str, Any] = {}
+    try:
+        if not module.check_mode:
+            held = lock.hold(layout.name, module.params["run"])
+        with held:
+            work(Host(layout, systemd, files, steps, service), module)
+    except UnhealthyError as problem:
+        failure = {"msg": str(problem), "reason": problem.reason}
+    except (SystemdError, lock.LockError) as problem:
+        failure = {"msg": str(problem), "reason": str(problem).split("\n", 1)[0]}
+    except OSError as problem:
+        failure = {"msg": f"can't write {problem.filename}: {problem.strerror}"}
+        failure["reason"] = failure["msg"]
+    result = {
+        "changed": bool(files.diff or steps.done),
+        "steps": steps.done,
+        "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
+    }
+    if module._diff:
+        result["diff"] = files.diff
+    if failure:
+        module.fail_json(**failure, **result)
+    module.exit_json(**result)

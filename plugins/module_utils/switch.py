@@ -1,0 +1,246 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Check a generation in private, and let it take over from the one that serves.
+
+Each step looks at the host first and does only what is not done yet: a run that was killed anywhere in here is taken up
+again by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, FOR_ROOT
+from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
+
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
+    from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
+    from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
+    from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
+
+MARKS = (".complete", "generation.json")
+"""Files that tell that a directory is complete: the first to go, so that half of one is never taken for a whole one."""
+
+
+class Host:
+    """Everything through which an application is changed, so that tests can put something else in its place."""
+
+    def __init__(
+        self, layout: Layout, systemd: Systemd, files: Files, steps: Steps, service: Callable[[str], Service]
+    ) -> None:
+        self.layout = layout
+        self.systemd = systemd
+        self.files = files
+        self.steps = steps
+        self.service = service
+        """Gives the service of a slot or of the check."""
+
+    def write(self, path: str, text: str) -> bool:
+        """Write a file of root's that everybody may read, and tell whether it differed."""
+        return self.files.file(path, text, FOR_ALL)
+
+    def refuse(self, generation: str, serving: str, problem: Exception) -> UnhealthyError:
+        """Say why a generation takes no traffic and what serves instead; it is kept in its directory too."""
+        name, serves = (
+            self.layout.name,
+            f"Generation {serving} goes on serving." if serving else "Nothing served before.",
+        )
+        text = f"{name}: generation {generation} takes no traffic, because it failed its check.\n{serves}"
+        if serving == generation:
+            text = f"{name}: generation {generation} failed its check. As it was started before, it goes on serving."
+        text += f"\n\n{problem}"
+        directory = self.layout.generation(generation)
+        with contextlib.suppress(OSError):  # a full disk: what is wrong is printed all the same
+            if os.path.isdir(directory):
+                self.files.file(os.path.join(directory, "failed"), text + "\n", FOR_ROOT)
+        return UnhealthyError(getattr(problem, "reason", str(problem).split("\n", 1)[0]), text)
+
+
+class Check:
+    """Start a generation alone, on a private socket, and ask it the health check.
+
+    `plan` is the part of the role's plan that is about this; `modules/gunicorn_check.py` documents it.
+    """
+
+    def __init__(self, host: Host, plan: dict[str, Any]) -> None:
+        self.host = host
+        self.plan = plan
+
+    def run(self) -> None:
+        """Make room in the slot, write the units, check. Raises `UnhealthyError`."""
+        if self.plan["start"] or self.plan["misnamed_slot"]:
+            self.make_room()
+        self.write()
+        if self.plan["start"]:
+            self.ask()
+
+    def make_room(self) -> None:
+        """Put right what an interrupted run left: the alias at a slot that doesn't serve, something in the slot."""
+        host, layout = self.host, self.host.layout
+        misnamed, slot = self.plan["misnamed_slot"], self.plan["slot"]
+        if misnamed and layout.live() != misnamed:
+            with host.steps.step(f"point {layout.name}.service at the slot that serves, {misnamed}") as real:
+                if real:
+                    host.systemd.enable(layout.slot(misnamed))
+        if slot != misnamed and host.systemd.is_busy(layout.slot(slot)):
+            with host.steps.step(f"stop what an interrupted run left in slot {slot}") as real:
+                if real:
+                    host.systemd.stop(layout.slot(slot))
+        if not host.steps.check:
+            host.service("check").wait_for_commands()
+
+    def write(self) -> None:
+        """Write the units and the other files."""
+        for name, text in self.plan["units"].items():
+            self.host.write(os.path.join(self.host.layout.units, name), text)
+        for path, text in self.plan["files"].items():
+            self.host.write(path, text)
+
+    def ask(self) -> None:
+        """Start it and ask; it is stopped in any case."""
+        host, unit, generation = self.host, self.host.layout.slot("check"), self.plan["generation"]
+        with host.steps.step(f"start generation {generation} in private and ask the health check") as real:
+            if not real:
+                return
+            try:
+                host.systemd.daemon_reload()
+                host.systemd.restart(unit, wait=False)
+                host.service("check").wait()
+            except (SystemdError, UnhealthyError) as problem:
+                refusal = host.refuse(generation, self.plan["serving"], problem)
+                host.systemd.stop(unit)
+                raise refusal from problem
+            host.systemd.stop(unit, wait=False)
+
+
+class Switch:
+    """Let a generation take over: start it beside the old one, watch it, move the alias, stop the old one.
+
+    `plan` is the part of the role's plan that is about this; `modules/gunicorn_switch.py` documents it.
+    """
+
+    def __init__(self, host: Host, plan: dict[str, Any]) -> None:
+        self.host = host
+        self.plan = plan
+        layout = host.layout
+        self.new, self.other = layout.slot(plan["slot"]), layout.slot(plan["other_slot"])
+        self.old = layout.slot(plan["old_slot"]) if plan["old_slot"] else ""
+        self.socket = plan["socket"]
+        self.pointed = self.stopped = False  # check mode takes no step, and must not tell one twice
+
+    def run(self) -> None:
+        """Switch. Raises `UnhealthyError` when the old generation serves as before, `SystemdError` where it may not."""
+        if self.plan["switch"]:
+            try:
+                self.change_socket()
+                self.start()
+            except (SystemdError, UnhealthyError, OSError) as problem:
+                with self.host.steps.step("put the old generation back"):
+                    try:
+                        self.put_back()
+                    except (SystemdError, OSError) as second:
+                        raise SystemdError(f"{problem}\nThe old generation isn't back as it was: {second}") from second
+                raise self.host.refuse(self.plan["generation"], self.plan["serving"], problem) from problem
+        self.mark_served()
+        self.point_alias()
+        self.stop_other()
+        self.record()
+        self.prune()
+
+    def change_socket(self) -> None:
+        """Open the new addresses, which lead to the new slot then. The old one goes on with those that it has.
+
+        What needs no new address (another backlog, an address is removed) takes effect after daemon-reload.
+        """
+        host, layout = self.host, self.host.layout
+        written = host.write(os.path.join(layout.units, layout.socket), self.socket["text"])
+        if not self.socket["restart"]:
+            if written and not host.steps.check:
+                host.systemd.daemon_reload()
+            return
+        self.point_alias()
+        if self.socket["conflict"]:
+            # First the socket, so that no request wakes the new slot early.
+            with host.steps.step(f"close {layout.socket}: the old slot holds one of the new addresses") as real:
+                if real:
+                    host.systemd.stop(layout.socket)
+            if self.old:
+                self.stop_other()
+                return  # the start of the new slot opens the socket
+        with host.steps.step(f"open the new addresses of {layout.socket}") as real:
+            if real:
+                host.systemd.enable(layout.socket)
+                host.systemd.restart(layout.socket)
+
+    def start(self) -> None:
+        """Start it beside the old one, wait until it is healthy there too, and watch it."""
+        host, name = self.host, self.plan["slot"]
+        with host.steps.step(f"start it in slot {name}, ask it and watch it for {self.plan['watch']} s") as real:
+            if not real:
+                return
+            host.systemd.start(self.new, wait=False)
+            service = host.service(name)
+            _status, seconds = service.wait()
+            if self.plan["watch"]:
+                service.watch(self.plan["watch"], self.plan["public"], seconds)
+
+    def put_back(self) -> None:
+        """Let the old generation serve as before; where there is none, nothing runs."""
+        host, layout = self.host, self.host.layout
+        if self.socket["previous"]:
+            host.write(os.path.join(layout.units, layout.socket), self.socket["previous"])
+        if self.old:
+            host.systemd.enable(self.old)  # reads all units again
+        else:
+            host.systemd.daemon_reload()
+        if self.socket["restart"]:
+            host.systemd.stop(layout.socket)
+            if not self.old:
+                host.systemd.disable(layout.socket)
+        host.systemd.stop(self.new)
+        if self.plan["serving"]:
+            host.systemd.start(self.old)  # and its socket with it
+
+    def point_alias(self) -> None:
+        """Point the service's name at the new slot: from now on systemd wakes this one, also after a reboot."""
+        if self.pointed or self.host.layout.live() == self.plan["slot"]:
+            return
+        self.pointed = True
+        with self.host.steps.step(f"point {self.host.layout.name}.service at slot {self.plan['slot']}") as real:
+            if real:
+                self.host.systemd.enable(self.new)
+
+    def stop_other(self) -> None:
+        """Stop the other slot once its requests are answered."""
+        if self.stopped or not self.host.systemd.is_busy(self.other):
+            return
+        self.stopped = True
+        with self.host.steps.step(f"drain and stop slot {self.plan['other_slot']}") as real:
+            if real:
+                self.host.systemd.stop(self.other)
+
+    def mark_served(self) -> None:
+        """Record that it is one to go back to. A run that is killed before this begins the switch again."""
+        self.host.write(os.path.join(self.host.layout.generation(self.plan["generation"]), "served"), "")
+
+    def record(self) -> None:
+        """Record what serves now and what served before."""
+        layout, files, generation = self.host.layout, self.host.files, self.plan["generation"]
+        if self.plan["previous"]:
+            files.link(os.path.join(layout.home, "previous"), f"generations/{self.plan['previous']}")
+        files.link(os.path.join(layout.home, "current"), f"generations/{generation}")
+        files.remove(os.path.join(layout.generation(generation), "failed"))
+
+    def prune(self) -> None:
+        """Remove what nothing needs any more."""
+        for path in self.plan["obsolete"]:
+            for mark in MARKS:
+                if os.path.lexists(os.path.join(path, mark)) and not self.host.files.check:
+                    os.unlink(os.path.join(path, mark))
+            self.host.files.remove(path)

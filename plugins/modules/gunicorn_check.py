@@ -1,0 +1,171 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Start a generation in private and ask it the health check."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gunicorn_check
+short_description: Start a generation in private and ask it the health check
+version_added: "0.1.0"
+description:
+  - Writes the units of a slot, starts the generation with one worker on a private socket that no traffic reaches, asks
+    it the health check and stops it again. What serves isn't touched.
+  - Fails where the generation doesn't start or isn't healthy in time. The reason is kept in its directory.
+  - Before that, it puts right what an interrupted run may have left in the slot.
+author:
+  - The pyweb.deploy authors (@pyweb)
+options:
+  name:
+    description: Name of the application, C(gunicorn_name) of the role.
+    type: str
+    required: true
+  generation:
+    description: Id of the generation.
+    type: str
+    default: ''
+  slot:
+    description: Slot that it will serve from.
+    type: str
+    choices: [blue, green]
+    default: blue
+  serving:
+    description: Id of the generation that serves meanwhile; empty for none.
+    type: str
+    default: ''
+  misnamed_slot:
+    description: Slot that serves, where an interrupted run left the service's name at the other one.
+    type: str
+    default: ''
+  start:
+    description: Whether to start and ask it. Otherwise only the files are written.
+    type: bool
+    default: true
+  units:
+    description: Texts of units by their names, for C(/etc/systemd/system).
+    type: dict
+    default: {}
+  files:
+    description: Texts of other files by their absolute paths.
+    type: dict
+    default: {}
+  health:
+    description: What a healthy answer is.
+    type: dict
+    default: {}
+    suboptions:
+      path:
+        description: Path of the request.
+        type: str
+        default: /
+      host:
+        description: Value of the header C(Host).
+        type: str
+        default: localhost
+      status:
+        description: HTTP status codes of a healthy answer.
+        type: list
+        elements: int
+        default: [200]
+      expect:
+        description: Text that the beginning of the body (64 KiB) must contain; empty for any body.
+        type: str
+        default: ''
+      timeout:
+        description: Seconds within which the service must be healthy.
+        type: int
+        default: 30
+      tls:
+        description: Whether to speak TLS. Certificates are not verified.
+        type: bool
+        default: false
+  only_commands:
+    description: Only wait until the check of an interrupted run runs no command any more, whatever comes of it.
+    type: bool
+    default: false
+  run:
+    description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
+    type: str
+    default: ''
+attributes:
+  action:
+    support: full
+    description: Tells the module which run of Ansible it works for.
+  check_mode:
+    support: full
+    description: Tells what would be done.
+  diff_mode:
+    support: full
+    description: Shows each file's text before and after.
+notes:
+  - Needs root. Set C(become=true).
+  - Works only for the run that has the deploy lock, see M(pyweb.deploy.gunicorn_lock), and holds it for as long as it
+    lives.
+  - The role calls it with what its plan says. It isn't meant for other playbooks.
+"""
+
+EXAMPLES = r"""
+- name: Check a generation in private
+  pyweb.deploy.gunicorn_check:
+    name: shop
+    generation: 3fa92c1b0d4e
+    slot: green
+    units:
+      shop-check.service: "{{ lookup('ansible.builtin.template', 'check.service.j2') }}"
+      shop-green.service: "{{ lookup('ansible.builtin.template', 'green.service.j2') }}"
+    health: {path: /healthz, timeout: 60}
+  become: true
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, in this order; in check mode, what would be done.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{step: "start generation 3fa92c1b0d4e in private and ask the health check", seconds: 1.2}]
+reason:
+  description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
+  returned: failure
+  type: str
+  sample: "the application failed to start: ModuleNotFoundError: No module named 'flask'"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, run_stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, Host
+
+
+def work(host: Host, module: AnsibleModule) -> None:
+    """Do what the module is asked for."""
+    if module.params["only_commands"]:
+        if not module.check_mode:
+            host.service("check").wait_for_commands()
+        return
+    Check(host, module.params).run()
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "generation": {"type": "str", "default": ""},
+            "slot": {"type": "str", "choices": ["blue", "green"], "default": "blue"},
+            "serving": {"type": "str", "default": ""},
+            "misnamed_slot": {"type": "str", "default": ""},
+            "start": {"type": "bool", "default": True},
+            "units": {"type": "dict", "default": {}, "no_log": True},
+            "files": {"type": "dict", "default": {}, "no_log": True},
+            "health": HEALTH,
+            "only_commands": {"type": "bool", "default": False},
+            "run": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    run_stage(module, work)
+
+
+if __name__ == "__main__":
+    main()

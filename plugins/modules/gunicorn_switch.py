@@ -1,0 +1,240 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Let a generation take over from the one that serves."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gunicorn_switch
+short_description: Let a generation take over from the one that serves
+version_added: "0.1.0"
+description:
+  - Starts the generation in its slot beside the old one, on the same public socket, waits until it is healthy there and
+    watches it. Then it points the service's name at the new slot, lets the old one answer its requests and stops it.
+  - Where that fails, the old generation serves as before, and the module fails with the reason.
+  - Records what serves, and removes what nothing needs any more.
+author:
+  - The pyweb.deploy authors (@pyweb)
+options:
+  name:
+    description: Name of the application, C(gunicorn_name) of the role.
+    type: str
+    required: true
+  generation:
+    description: Id of the generation.
+    type: str
+    required: true
+  slot:
+    description: Slot that it serves from.
+    type: str
+    choices: [blue, green]
+    required: true
+  other_slot:
+    description: The other one, in which nothing runs at the end.
+    type: str
+    choices: [blue, green]
+    required: true
+  old_slot:
+    description: Slot that serves until then; empty where none does.
+    type: str
+    default: ''
+  serving:
+    description: Id of the generation that serves until then; empty for none.
+    type: str
+    default: ''
+  switch:
+    description: Whether to start the generation. Otherwise it serves already, and only the rest is done.
+    type: bool
+    default: true
+  socket:
+    description: The public socket.
+    type: dict
+    required: true
+    suboptions:
+      text:
+        description: Its unit.
+        type: str
+        required: true
+      previous:
+        description: Its unit as the old generation had it; empty where there is none.
+        type: str
+        default: ''
+      restart:
+        description: Whether there is a new address, which has to be opened.
+        type: bool
+        default: false
+      conflict:
+        description: Whether the old slot holds a new address, so that it must stop first.
+        type: bool
+        default: false
+  health:
+    description: What a healthy answer is.
+    type: dict
+    default: {}
+    suboptions:
+      path:
+        description: Path of the request.
+        type: str
+        default: /
+      host:
+        description: Value of the header C(Host).
+        type: str
+        default: localhost
+      status:
+        description: HTTP status codes of a healthy answer.
+        type: list
+        elements: int
+        default: [200]
+      expect:
+        description: Text that the beginning of the body (64 KiB) must contain; empty for any body.
+        type: str
+        default: ''
+      timeout:
+        description: Seconds within which the service must be healthy.
+        type: int
+        default: 30
+      tls:
+        description: Whether to speak TLS. Certificates are not verified.
+        type: bool
+        default: false
+  watch:
+    description: Seconds to go on watching after the first healthy answer.
+    type: int
+    default: 0
+  public:
+    description:
+      - Public addresses to ask too while watching. Each must answer once within C(health.timeout), with whatever
+        status, since the old generation shares them and may be the one that answers.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: IP address; empty for a Unix socket. A wildcard address is asked over the loopback interface.
+        type: str
+        default: ''
+      port:
+        description: TCP port; 0 for a Unix socket.
+        type: int
+        default: 0
+      path:
+        description: Path of a Unix socket; empty for TCP.
+        type: str
+        default: ''
+  previous:
+    description: Id of the generation to go back to; empty for none.
+    type: str
+    default: ''
+  obsolete:
+    description: Paths to remove when the generation serves.
+    type: list
+    elements: str
+    default: []
+  run:
+    description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
+    type: str
+    default: ''
+attributes:
+  action:
+    support: full
+    description: Tells the module which run of Ansible it works for.
+  check_mode:
+    support: full
+    description: Tells what would be done.
+  diff_mode:
+    support: full
+    description: Shows each file's text before and after.
+notes:
+  - Needs root. Set C(become=true).
+  - Works only for the run that has the deploy lock, see M(pyweb.deploy.gunicorn_lock), and holds it for as long as it
+    lives.
+  - The role calls it with what its plan says. It isn't meant for other playbooks.
+"""
+
+EXAMPLES = r"""
+- name: Switch to a generation that passed its check
+  pyweb.deploy.gunicorn_switch:
+    name: shop
+    generation: 3fa92c1b0d4e
+    slot: green
+    other_slot: blue
+    old_slot: blue
+    socket:
+      text: "{{ lookup('ansible.builtin.template', 'shop.socket.j2') }}"
+    health: {path: /healthz}
+    watch: 3
+    public: [{host: 0.0.0.0, port: 8000}]
+  become: true
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, in this order; in check mode, what would be done.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{step: "point shop.service at slot green", seconds: 1.2}]
+reason:
+  description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
+  returned: failure
+  type: str
+  sample: "the application failed to start: ModuleNotFoundError: No module named 'flask'"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, run_stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host, Switch
+
+SLOT = {"type": "str", "choices": ["blue", "green"], "required": True}
+
+
+def work(host: Host, module: AnsibleModule) -> None:
+    """Do what the module is asked for."""
+    Switch(host, module.params).run()
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "generation": {"type": "str", "required": True},
+            "slot": SLOT,
+            "other_slot": SLOT,
+            "old_slot": {"type": "str", "default": ""},
+            "serving": {"type": "str", "default": ""},
+            "switch": {"type": "bool", "default": True},
+            "socket": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "text": {"type": "str", "required": True},
+                    "previous": {"type": "str", "default": ""},
+                    "restart": {"type": "bool", "default": False},
+                    "conflict": {"type": "bool", "default": False},
+                },
+            },
+            "health": HEALTH,
+            "watch": {"type": "int", "default": 0},
+            "public": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "host": {"type": "str", "default": ""},
+                    "port": {"type": "int", "default": 0},
+                    "path": {"type": "str", "default": ""},
+                },
+            },
+            "previous": {"type": "str", "default": ""},
+            "obsolete": {"type": "list", "elements": "str", "default": []},
+            "run": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    run_stage(module, work)
+
+
+if __name__ == "__main__":
+    main()

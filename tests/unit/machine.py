@@ -1,0 +1,288 @@
+"""A host whose systemd is played: what systemd does with sockets and slots, as far as a switch depends on it.
+
+What it does was seen on servers (systemd 252 and 257); docs/architecture.md tells the why of it. Files are real ones,
+in a directory of the test. Any call can be made to fail, or to be the last one of a module that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Attributes, Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.health import UnhealthyError
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
+from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
+
+Data = dict[str, Any]
+
+
+class Killed(BaseException):
+    """The module was killed: nothing of it runs any more."""
+
+
+def port(address: str) -> str:
+    """Port of an address."""
+    return address.rpartition(":")[2]
+
+
+class Machine:
+    """The host: what runs, what listens, and what systemd has read."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout("shop", str(root))
+        for directory in (self.layout.units, os.path.join(self.layout.home, "generations")):
+            os.makedirs(directory)
+        self.read: dict[str, str] = {}
+        self.running: dict[str, str] = {}
+        """Generation by slot."""
+        self.holds: dict[str, set[str]] = {}
+        """Addresses that a slot's process has open, by slot."""
+        self.open: set[str] | None = None
+        """Addresses that systemd has open itself; ``None`` where the socket isn't active."""
+        self.unhealthy: dict[str, str] = {}
+        """Generations that fail, with where they do: in the ``check``, or only in the ``slot``."""
+        self.calls = 0
+        self.fault: tuple[int, str] = (-1, "")
+        """Number of a call and its fate: it ``fails``, or the module is killed ``before`` or ``after`` it."""
+
+    def call(self, act: Callable[[], Any], error: Exception) -> Any:
+        """Do what a module asks for, unless this is the call with the fault."""
+        number, what = self.fault
+        self.calls += 1
+        if self.calls - 1 != number:
+            return act()
+        if what == "fails":
+            raise error
+        if what == "after":
+            act()
+        raise Killed
+
+    # What systemd does
+
+    def reload(self) -> None:
+        units = Path(self.layout.units)
+        self.read = {
+            path.name: path.read_text() for path in units.iterdir() if path.is_file() and not path.is_symlink()
+        }
+        if self.open is not None:
+            self.open &= self.wanted()  # it closes what isn't in the unit any more, and opens nothing
+
+    def text(self, unit: str) -> str:
+        path = Path(self.layout.units, unit)
+        if unit not in self.read and path.exists():
+            self.read[unit] = path.read_text()
+        return self.read.get(unit, "")
+
+    def wanted(self) -> set[str]:
+        return set(re.findall(r"^ListenStream=(.+)$", self.text(self.layout.socket), re.MULTILINE))
+
+    def open_socket(self) -> None:
+        """Bind what the unit wants; a process that still has an address open keeps it from being bound anew."""
+        if self.open is not None:
+            return
+        if not self.text(self.layout.socket):
+            raise SystemdError("Unit shop.socket not found.")
+        taken = {port(address) for slot in self.running for address in self.holds[slot]}
+        if taken & {port(address) for address in self.wanted()}:
+            raise SystemdError("Failed to create listening socket: Address already in use")
+        self.open = self.wanted()
+
+    def start_slot(self, slot: str) -> None:
+        if slot in self.running:
+            return
+        if slot != "check":
+            with contextlib.suppress(SystemdError):
+                self.open_socket()  # Wants=: the service starts all the same
+        match = re.search(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(slot)))
+        if not match:
+            raise SystemdError(f"Unit {self.layout.slot(slot)} not found.")
+        self.running[slot] = match[1]
+        self.holds[slot] = set(self.open or ()) if slot != "check" else set()
+
+    def stop_unit(self, unit: str) -> None:
+        if unit == self.layout.socket:
+            self.open = None
+            return
+        slot = unit[len("shop-") : -len(".service")]
+        self.running.pop(slot, None)
+        self.holds.pop(slot, None)
+        if self.layout.live() == slot:
+            self.open = None  # ExecStopPost= of the slot that has the service's name
+
+    def start_unit(self, unit: str) -> None:
+        if unit == self.layout.socket:
+            self.open_socket()
+            if self.layout.live():
+                self.start_slot(self.layout.live())  # Wants=
+        else:
+            self.start_slot(unit[len("shop-") : -len(".service")])
+
+    def enable_unit(self, unit: str) -> None:
+        if unit != self.layout.socket:
+            alias = Path(self.layout.alias)
+            alias.unlink(missing_ok=True)
+            alias.symlink_to(Path(self.layout.units, unit))
+        self.reload()
+
+    def answers(self, address: str) -> set[str]:
+        """Generations that may answer a request there: those whose processes listen, or the one that systemd wakes."""
+        found = {self.running[slot] for slot in self.running if slot != "check" and address in self.holds[slot]}
+        if found or self.open is None or address not in self.open or not self.layout.live():
+            return found
+        return set(re.findall(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(self.layout.live()))))
+
+    # What modules see
+
+    def host(self, check: bool = False) -> Host:
+        """Seams of a module that starts now."""
+        return Host(self.layout, PlayedSystemd(self), PlayedFiles(self, check), Steps(check), self.service)
+
+    def service(self, slot: str) -> Any:
+        return PlayedService(self, slot)
+
+    def observe(self, desired: Data, generations: dict[str, Data]) -> Data:
+        """What gunicorn_info would tell, where everything is there that a switch needs."""
+        found = copy.deepcopy(NEW_SERVER)
+        home = Path(self.layout.home)
+
+        def link(name: str) -> str:
+            path = home / name
+            return path.readlink().name if path.is_symlink() else ""
+
+        complete = {}
+        for identity, record in generations.items():
+            directory = home / "generations" / identity
+            marks = {mark: (directory / mark).exists() for mark in ("served", "failed")}
+            complete[identity] = {**record, "created": "2026-06-01T00:00:00Z", **marks}
+        found.update(
+            python={"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
+            packages=list(desired["packages"]),
+            user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
+            missing_directories=[],
+            live=self.layout.live(),
+            generations=complete,
+            releases=[record["release"] for record in generations.values()],
+            venvs=[desired["venv"]],
+            current=link("current"),
+            previous=link("previous"),
+            listening_paths=[],
+        )
+        for slot in SLOTS:
+            unit = re.search(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(slot)))
+            state = {"active": slot in self.running, "state": "active" if slot in self.running else "inactive"}
+            generation = self.running.get(slot, unit[1] if unit else "")
+            found["slots"][slot] = {**state, "generation": generation}
+        active = "active" if self.open is not None else "inactive"
+        found["units"]["shop.socket"] = {
+            "LoadState": "loaded",
+            "ActiveState": active,
+            "Listen": sorted(self.open or ()),
+        }
+        held = {address for slot in self.running for address in self.holds[slot]} | (self.open or set())
+        for address in sorted(held):
+            host, _colon, port = address.rpartition(":")
+            listener = {"address": host, "port": int(port), "process": "gunicorn", "unit": "shop-blue.service"}
+            found["listening"].append({**listener, "systemd": self.open is not None and address in self.open})
+        texts = {"/opt/shop/check_config.py": desired["check_config"].encode()}
+        for path in Path(self.layout.units).iterdir():
+            if path.is_file() and not path.is_symlink():
+                texts[f"/etc/systemd/system/{path.name}"] = path.read_bytes()
+        for name, text in texts.items():
+            managed = {"sha256": hashlib.sha256(text).hexdigest(), "owner": "root", "group": "root", "mode": "0644"}
+            found["files"][name] = managed
+        return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+class PlayedSystemd(Systemd):
+    """systemctl on the machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(lambda _command: (1, "", "nothing is run"))
+        self.machine = machine
+
+    def _call(self, act: Callable[[], Any]) -> Any:
+        return self.machine.call(act, SystemdError("systemctl failed"))
+
+    def _each(self, units: tuple[str, ...], *acts: Callable[[str], None]) -> None:
+        def act() -> None:
+            for unit in units:
+                for each in acts:
+                    each(unit)
+
+        self._call(act)
+
+    def is_busy(self, unit: str) -> bool:
+        slot = unit[len("shop-") : -len(".service")]
+        return bool(self._call(lambda: slot in self.machine.running))
+
+    def daemon_reload(self) -> None:
+        self._call(self.machine.reload)
+
+    def start(self, *units: str, wait: bool = True) -> None:  # noqa: ARG002 - played at once
+        self._each(units, self.machine.start_unit)
+
+    def restart(self, *units: str, wait: bool = True) -> None:  # noqa: ARG002 - played at once
+        self._each(units, self.machine.stop_unit, self.machine.start_unit)
+
+    def stop(self, *units: str, wait: bool = True) -> None:  # noqa: ARG002 - played at once
+        self._each(units, self.machine.stop_unit)
+
+    def enable(self, *units: str) -> None:
+        self._each(units, self.machine.enable_unit)
+
+    def disable(self, *units: str) -> None:  # noqa: ARG002 - only the links of the socket, which nobody reads
+        self._call(self.machine.reload)
+
+
+class PlayedFiles(Files):
+    """Files of the machine, which belong to whoever runs the test."""
+
+    def __init__(self, machine: Machine, check: bool) -> None:
+        super().__init__(check)
+        self.machine = machine
+
+    def _call(self, act: Callable[[], Any]) -> Any:
+        return self.machine.call(act, OSError(28, "No space left on device", "/opt"))
+
+    def file(self, path: str, text: str, wanted: Attributes, force: bool = True) -> bool:
+        attributes = Attributes(mode=wanted.mode)
+        return bool(self._call(lambda: super(PlayedFiles, self).file(path, text, attributes, force)))
+
+    def link(self, path: str, wanted: str) -> None:
+        self._call(lambda: super(PlayedFiles, self).link(path, wanted))
+
+    def remove(self, path: str) -> None:
+        self._call(lambda: super(PlayedFiles, self).remove(path))
+
+
+class PlayedService:
+    """A service of the machine that is asked."""
+
+    def __init__(self, machine: Machine, slot: str) -> None:
+        self.machine, self.slot = machine, slot
+
+    def wait_for_commands(self) -> None:
+        self.machine.call(lambda: None, SystemdError("systemctl failed"))
+
+    def wait(self) -> tuple[int, float]:
+        self.machine.call(lambda: None, UnhealthyError("no answer", "no answer"))
+        generation = self.machine.running.get(self.slot)
+        if not generation or self.machine.unhealthy.get(generation) == "check":
+            raise UnhealthyError("it ended", "shop-check.service: it ended")
+        return 200, 0.1
+
+    def watch(self, _seconds: float, _public: list[Data], _took: float) -> None:
+        self.machine.call(lambda: None, UnhealthyError("a worker died", "a worker died"))
+        if self.machine.unhealthy.get(self.machine.running[self.slot]) == "slot":
+            raise UnhealthyError("a worker died", "shop-blue.service: a worker died")
