@@ -140,6 +140,14 @@ class Server:
         )
 
 
+KILL_MODULE = """
+    for each in /proc/[0-9]*; do
+        if ls -l $each/fd 2>/dev/null | grep -q '/run/pyweb.deploy/.*[.]lock'; then kill -9 ${each#/proc/}; fi
+    done
+"""
+"""Shell on a server that kills a module of the role which is at work, and not what it has started."""
+
+
 @dataclass(frozen=True)
 class Play:
     """Outcome of a run of ansible-playbook."""

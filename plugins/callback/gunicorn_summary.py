@@ -91,8 +91,8 @@ class CallbackModule(CallbackBase):
         action = task.resolved_action or task.action
         if action == "ansible.builtin.set_fact" and "__gunicorn_plan" in result.result.get("ansible_facts", {}):
             self._summary.planned(host, now, result.result["ansible_facts"]["__gunicorn_plan"], bool(task.check_mode))
-        elif action == "ansible.builtin.systemd_service" and result.result.get("enabled") and not task.check_mode:
-            self._summary.switched(host, now, str(result.result.get("name")))
+        elif action == "pyweb.deploy.gunicorn_switch" and not task.check_mode:
+            self._summary.switched(host, now)
         elif action == "pyweb.deploy.gunicorn_lock" and task.args.get("state") == "released":
             self._summary.released(host, now)
 

@@ -58,8 +58,8 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], None]
         failure = {"msg": f"can't write {problem.filename}: {problem.strerror}"}
         failure["reason"] = failure["msg"]
     result = {
-        "changed": bool(files.diff or steps.done),
-        "steps": steps.done,
+        "changed": bool(files.diff or steps.changed),
+        "steps": steps.told,
         "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
     }
     if module._diff:

@@ -1,27 +1,46 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""What a module did, step by step, for its result and for whoever reads it with -v."""
+"""The steps of a stage: each is done or predicted by the same code, timed, and told in the stage's result."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Steps:
-    """Collects steps in their order; in check mode, those that a real run would take."""
+    """What a module did, or would do in check mode."""
 
     def __init__(self, check: bool) -> None:
         self.check = check
-        self.done: list[dict[str, Any]] = []
-        """Each with its name, ``step``, and the ``seconds`` that it took."""
+        self.told: list[dict[str, Any]] = []
+        self.diff: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[bool]:
-        """Record a step, also one that fails. Gives whether it is to be taken for real."""
+    def step(self, step: str, unit: str) -> Iterator[bool]:
+        """Record a step that changes what a unit does, also one that fails; gives whether to take it for real."""
         started = time.monotonic()
         try:
             yield not self.check
         finally:
-            self.done.append({"step": name, "seconds": round(time.monotonic() - started, 2)})
+            seconds = round(time.monotonic() - started, 2)
+            self.told.append({"step": step, "unit": unit, "changed": True, "seconds": seconds})
+
+    def take(self, step: str, path: str, needed: bool, action: Callable[[], None]) -> None:
+        """Make `path` present where that is needed; in check mode only say so."""
+        started = time.monotonic()
+        if needed and not self.check:
+            action()
+        self.told.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
+        if needed:
+            states = {"before": {"state": "absent"}, "after": {"state": "present"}}
+            self.diff.append({"before_header": path, "after_header": path, **states})
+
+    @property
+    def changed(self) -> bool:
+        """Whether any step changed the host, or would."""
+        return any(step["changed"] for step in self.told)

@@ -85,11 +85,13 @@ class Check:
         host, layout = self.host, self.host.layout
         misnamed, slot = self.plan["misnamed_slot"], self.plan["slot"]
         if misnamed and layout.live() != misnamed:
-            with host.steps.step(f"point {layout.name}.service at the slot that serves, {misnamed}") as real:
+            with host.steps.step(
+                f"point the alias at the slot that serves, {misnamed}", f"{layout.name}.service"
+            ) as real:
                 if real:
                     host.systemd.enable(layout.slot(misnamed))
         if slot != misnamed and host.systemd.is_busy(layout.slot(slot)):
-            with host.steps.step(f"stop what an interrupted run left in slot {slot}") as real:
+            with host.steps.step(f"stop what an interrupted run left in slot {slot}", layout.slot(slot)) as real:
                 if real:
                     host.systemd.stop(layout.slot(slot))
         if not host.steps.check:
@@ -105,7 +107,7 @@ class Check:
     def ask(self) -> None:
         """Start it and ask; it is stopped in any case."""
         host, unit, generation = self.host, self.host.layout.slot("check"), self.plan["generation"]
-        with host.steps.step(f"start generation {generation} in private and ask the health check") as real:
+        with host.steps.step(f"start generation {generation} in private and ask the health check", unit) as real:
             if not real:
                 return
             try:
@@ -141,7 +143,7 @@ class Switch:
                 self.change_socket()
                 self.start()
             except (SystemdError, UnhealthyError, OSError) as problem:
-                with self.host.steps.step("put the old generation back"):
+                with self.host.steps.step("put the old generation back", self.old or self.new):
                     try:
                         self.put_back()
                     except (SystemdError, OSError) as second:
@@ -167,28 +169,30 @@ class Switch:
         self.point_alias()
         if self.socket["conflict"]:
             # First the socket, so that no request wakes the new slot early.
-            with host.steps.step(f"close {layout.socket}: the old slot holds one of the new addresses") as real:
+            with host.steps.step(
+                "close the socket: the old slot holds one of the new addresses", layout.socket
+            ) as real:
                 if real:
                     host.systemd.stop(layout.socket)
             if self.old:
                 self.stop_other()
                 return  # the start of the new slot opens the socket
-        with host.steps.step(f"open the new addresses of {layout.socket}") as real:
+        with host.steps.step("open the new addresses", layout.socket) as real:
             if real:
                 host.systemd.enable(layout.socket)
                 host.systemd.restart(layout.socket)
 
     def start(self) -> None:
         """Start it beside the old one, wait until it is healthy there too, and watch it."""
-        host, name = self.host, self.plan["slot"]
-        with host.steps.step(f"start it in slot {name}, ask it and watch it for {self.plan['watch']} s") as real:
+        host, name, watch = self.host, self.plan["slot"], self.plan["watch"]
+        with host.steps.step(f"start it in slot {name}, ask it and watch it for {watch} s", self.new) as real:
             if not real:
                 return
             host.systemd.start(self.new, wait=False)
             service = host.service(name)
             _status, seconds = service.wait()
-            if self.plan["watch"]:
-                service.watch(self.plan["watch"], self.plan["public"], seconds)
+            if watch:
+                service.watch(watch, self.plan["public"], seconds)
 
     def put_back(self) -> None:
         """Let the old generation serve as before; where there is none, nothing runs."""
@@ -212,7 +216,9 @@ class Switch:
         if self.pointed or self.host.layout.live() == self.plan["slot"]:
             return
         self.pointed = True
-        with self.host.steps.step(f"point {self.host.layout.name}.service at slot {self.plan['slot']}") as real:
+        with self.host.steps.step(
+            f"point the alias at slot {self.plan['slot']}", f"{self.host.layout.name}.service"
+        ) as real:
             if real:
                 self.host.systemd.enable(self.new)
 
@@ -221,7 +227,7 @@ class Switch:
         if self.stopped or not self.host.systemd.is_busy(self.other):
             return
         self.stopped = True
-        with self.host.steps.step(f"drain and stop slot {self.plan['other_slot']}") as real:
+        with self.host.steps.step(f"drain and stop slot {self.plan['other_slot']}", self.other) as real:
             if real:
                 self.host.systemd.stop(self.other)
 

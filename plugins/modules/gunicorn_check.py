@@ -124,7 +124,7 @@ steps:
   returned: always
   type: list
   elements: dict
-  sample: [{step: "start generation 3fa92c1b0d4e in private and ask the health check", seconds: 1.2}]
+  sample: [{step: stop what an interrupted run left in slot green, unit: shop-green.service, changed: true, seconds: 1.2}]
 reason:
   description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure

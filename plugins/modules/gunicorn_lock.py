@@ -92,6 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
+
 def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: str, now: float) -> str:
     """Why the lock can't be had; empty where it can.
 

@@ -174,7 +174,7 @@ steps:
   returned: always
   type: list
   elements: dict
-  sample: [{step: "point shop.service at slot green", seconds: 1.2}]
+  sample: [{step: "point the alias at slot green", unit: shop.service, changed: true, seconds: 1.2}]
 reason:
   description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure

@@ -106,10 +106,9 @@ class Summary:
         row.plan, row.check, row.failed = plan, check, False
         row.done = not plan["work"] and not plan["problems"]
 
-    def switched(self, host: str, now: float, unit: str) -> None:
-        """Note which unit got the name of the service."""
-        row = self.seen(host, now)
-        row.switched = bool(row.plan) and unit == f"{row.plan['name']}-{row.plan['slot']}.service"
+    def switched(self, host: str, now: float) -> None:
+        """Note that the planned generation serves."""
+        self.seen(host, now).switched = True
 
     def released(self, host: str, now: float) -> None:
         """Note that the lock was given back: the work is through, unless a failure comes after it."""

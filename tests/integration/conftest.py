@@ -16,9 +16,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import RELEASES, ROOT, SSH_CONFIG, Controller, Server, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import (
+    KILL_MODULE,
+    RELEASES,
+    ROOT,
+    SSH_CONFIG,
+    Controller,
+    Server,
+    fresh_server,
+)
 
-__all__ = ["ROOT", "Controller", "Load", "Server", "connect", "eventually", "main_pid", "slot", "workers"]
+__all__ = [
+    "KILL_MODULE",
+    "ROOT",
+    "Controller",
+    "Load",
+    "Server",
+    "connect",
+    "eventually",
+    "main_pid",
+    "slot",
+    "workers",
+]
 
 
 def pytest_configure() -> None:

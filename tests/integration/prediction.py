@@ -44,6 +44,8 @@ class Change:
             slot = re.fullmatch(r"(\w+)-\w+\.service", self.result.get("name") or "")
             enables = slot and "enabled" in self.result
             return f"unit {slot[1]}.service" if slot and enables else unit_of(str(self.result["name"]))
+        if "unit" in self.result:
+            return unit_of(self.result["unit"])
         if action in MODULES:
             return MODULES[action]
         place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
@@ -83,7 +85,16 @@ def read(play: Play) -> Told:
 
 def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
-    if str(result["action"]).rpartition(".")[2] != "ship_files":
+    action = str(result["action"]).rpartition(".")[2]
+    if action in ("gunicorn_check", "gunicorn_switch"):
+        paths = [
+            Change(task, diff["after_header"], {**result, "dest": diff["after_header"], "diff": diff})
+            for diff in result["diff"]
+        ]
+        return paths + [
+            Change(task, step["step"], {**result, "unit": step["unit"], "diff": []}) for step in result["steps"]
+        ]
+    if action != "ship_files":
         return [Change(task, str(result.get("_ansible_item_label", "")), result)]
     parts = {
         path: [diff for diff in result.get("diff", []) if diff["after_header"] == path] for path in result["written"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import Play, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import KILL_MODULE, Play, fresh_server
 
 from .conftest import APPLICATION, EACH_RELEASE, ROOT, Controller, Server, slot
 from .prediction import CALLBACK, different, read, state_of
@@ -107,10 +107,10 @@ def remove_ufw(site: Site) -> None:
     )
 
 
-def cut_off(site: Site, condition: str) -> None:
+def cut_off(site: Site, condition: str, during: bool = False) -> None:
     """Change the code, and cut the run off as soon as this is true on the server."""
     site.edit()
-    play = site.controller.play(site.server, site.wanted, environment=site.server.cut_when(condition))
+    play = site.controller.play(site.server, site.wanted, environment=site.server.cut_when(condition, during))
     assert play.rc == -9, play.output
 
 
@@ -132,7 +132,8 @@ def leave_half_a_venv(site: Site) -> None:
 def leave_two_slots(site: Site) -> None:
     """Cut a run off when the new slot has the name of the service, and the old one isn't stopped yet."""
     other = "blue" if "green" in slot(site.server) else "green"
-    cut_off(site, f"readlink /etc/systemd/system/hello.service | grep -q {other}")
+    moved = f"readlink /etc/systemd/system/hello.service | grep -q {other}"
+    cut_off(site, f"until {moved}; do sleep 0.01; done; {KILL_MODULE}", during=True)
 
 
 STATES: dict[str, Callable[[Site], None]] = {

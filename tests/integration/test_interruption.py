@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Controller, Load, Server, slot
+from .conftest import KILL_MODULE, Controller, Load, Server, slot
 
 UNMARKED = """
     cd /opt/hello/generations && for each in *; do
@@ -35,13 +35,6 @@ def live(controller: Controller, server: Server, variables: dict[str, Any]) -> S
         play = controller.play(server, variables)
         assert play, play.output
     return server
-
-
-KILL_MODULE = """
-    for each in /proc/[0-9]*; do
-        if ls -l $each/fd 2>/dev/null | grep -q /run/pyweb.deploy/hello.lock; then kill -9 ${each#/proc/}; fi
-    done
-"""
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_nothing_to_do(check: bool) -> None:
     assert result(summary) == "unchanged"
 
 
-def test_a_failure_before_the_switch() -> None:
+def test_a_failure_before_the_switch_or_in_it() -> None:
     summary = planned(PLAN)
     summary.failed("web1", 20)
     summary.released("web1", 21)
@@ -95,17 +95,9 @@ def test_a_failure_before_the_switch() -> None:
 
 def test_a_failure_after_the_switch() -> None:
     summary = planned(PLAN)
-    summary.switched("web1", 19, "shop-green.service")
+    summary.switched("web1", 19)
     summary.failed("web1", 20)
     assert result(summary) == "failed, bbb serves on"
-
-
-def test_the_old_slot_that_has_its_name_back() -> None:
-    summary = planned(PLAN)
-    summary.switched("web1", 19, "shop-green.service")
-    summary.switched("web1", 20, "shop-blue.service")
-    summary.failed("web1", 21)
-    assert result(summary) == "failed, aaa serves on"
 
 
 def test_a_first_deploy_that_fails() -> None:

@@ -87,7 +87,7 @@ class Role:
             try:
                 worker(host, {**self.given(stage, plan), "obsolete": []}).run()
             finally:
-                steps += [step["step"] for step in host.steps.done]
+                steps += [step["step"] for step in host.steps.told]
                 written += host.files.written
         return {"steps": steps, "written": written, "changed": bool(steps or written)}
 
