@@ -48,7 +48,7 @@ class Change:
             return MODULES[action]
         place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
         if place:
-            return path_of(str(place))
+            return "user" if str(place).startswith("user ") else path_of(str(place))
         command = self.result["cmd"]
         return f"command {command if isinstance(command, str) else ' '.join(command)}"
 
@@ -83,7 +83,10 @@ def read(play: Play) -> Told:
 
 def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
-    if str(result["action"]).rpartition(".")[2] != "ship_files":
+    action = str(result["action"]).rpartition(".")[2]
+    if action == "gunicorn_venv":
+        return [Change(task, diff["after_header"], {**result, "dest": diff["after_header"]}) for diff in result["diff"]]
+    if action != "ship_files":
         return [Change(task, str(result.get("_ansible_item_label", "")), result)]
     parts = {
         path: [diff for diff in result.get("diff", []) if diff["after_header"] == path] for path in result["written"]
