@@ -8,7 +8,6 @@ place as a whole: what an interrupted run left is in the private directory of th
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import re
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
 COMPLETE = ".complete"
+"""The mark of a venv that is whole; it names all that is in it."""
+
 PIP_WHEELS = "/usr/share/python-wheels/pip-*.whl"
 """Where Debian's package python3-pip-whl has pip."""
 
@@ -233,8 +234,22 @@ def pass_on(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_complete(path: str) -> bool:
-    """Tell whether a venv is complete, and its interpreter is still there."""
-    return os.path.exists(os.path.join(path, COMPLETE)) and os.path.exists(os.path.join(path, "bin", "python"))
+    """Tell whether a venv was completed, and all of it and its interpreter are still there."""
+    try:
+        with open(os.path.join(path, COMPLETE), "rb") as mark:
+            names = mark.read().split(b"\0")
+    except OSError:
+        return False
+    there = all(os.path.lexists(os.path.join(os.fsencode(path), name)) for name in names)
+    return there and os.path.exists(os.path.join(path, "bin", "python"))
+
+
+def list_files(directory: str) -> bytes:
+    """Names of all files and links in a directory, as the mark of a venv has them."""
+    found = []
+    for place, _directories, files in os.walk(directory):
+        found += [os.path.relpath(os.path.join(place, name), directory) for name in files]
+    return b"\0".join(sorted(map(os.fsencode, found)))
 
 
 class VenvStage:
@@ -358,13 +373,15 @@ class VenvStage:
         """Put a copy, which is root's, where the venv belongs: all of it at once, with its mark."""
         ready = os.path.join(self.unit.directory, "ready")
         copying.copy_tree(built, ready)
+        files = list_files(ready)
         self._write_to_disk(ready)
-        mark = os.open(os.path.join(ready, COMPLETE), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with contextlib.closing(os.fdopen(mark, "wb")):
-            os.fchmod(mark, 0o644)
-            os.fsync(mark)
-        if os.path.lexists(place):  # half of one, or one whose interpreter is gone
-            shutil.rmtree(place)
+        with open(os.path.join(ready, COMPLETE), "xb") as mark:
+            mark.write(files)
+            mark.flush()
+            os.fchmod(mark.fileno(), 0o644)
+            os.fsync(mark.fileno())
+        if os.path.lexists(place):  # one that lacks something, and from which a service may run
+            os.rename(place, os.path.join(self.unit.directory, f"old-{os.path.basename(place)}"))
         os.rename(ready, place)
         self._write_to_disk(os.path.dirname(place))
 

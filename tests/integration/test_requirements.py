@@ -436,7 +436,7 @@ def offline(site: Server) -> Iterator[Server]:
     assert "via" not in site.run("ip -4 route; ip -6 route"), "no router, whatever the destination"
     connect = "import socket; socket.create_connection(('192.0.2.1', 443))"
     assert "unreachable" in site.run(f'python3 -c "{connect}" 2>&1', check=False)
-    pip = "python3 /usr/share/python-wheels/pip-*.whl/pip"
+    pip = "python3 $(ls /usr/share/python-wheels/pip-*.whl)/pip"
     ask = f"{pip} download --quiet --no-cache-dir --retries 0 --dest /tmp/none Flask 2>&1"
     assert "No matching distribution found" in site.run(f"RES_OPTIONS='timeout:1 attempts:1' {ask}", check=False)
     yield site

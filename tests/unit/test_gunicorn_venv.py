@@ -303,7 +303,7 @@ def remains(host: Host) -> list[str]:
 def test_a_venv_is_built(host: Host) -> None:
     steps = stage(host, requirements_files=["requirements.txt"], netrc="machine a password b\n").run(check=False)
     place = host.root / "opt/shop/venvs/v1"
-    assert (place / ".complete").read_text() == ""
+    assert (place / ".complete").read_bytes() == b"bin/gunicorn\0bin/python"
     assert os.readlink(place / "bin/python") == sys.executable
     assert [(step["step"], step["changed"]) for step in steps.told] == [
         ("create the build user", True),
@@ -386,13 +386,20 @@ def test_what_is_complete_never_changes(host: Host) -> None:
     assert (host.root / "opt/shop/venvs/v1/bin/gunicorn").stat().st_ino == before
 
 
-@pytest.mark.parametrize("lost", [".complete", "bin/python"])
+@pytest.mark.parametrize("lost", [".complete", "bin/python", "bin/gunicorn"])
 def test_what_is_not_complete_is_built_anew(host: Host, lost: str) -> None:
     stage(host).run(check=False)
     (host.root / "opt/shop/venvs/v1" / lost).unlink()
     (host.root / "opt/shop/venvs/v1/stray").touch()
     assert stage(host).run(check=False).changed
     assert not (host.root / "opt/shop/venvs/v1/stray").exists()
+
+
+def test_one_of_an_earlier_release_of_the_role_is_complete(host: Host) -> None:
+    """Its mark names nothing."""
+    stage(host).run(check=False)
+    (host.root / "opt/shop/venvs/v1/.complete").write_text("")
+    assert not stage(host).run(check=False).changed
 
 
 def test_check_mode_predicts_and_touches_nothing(host: Host) -> None:
