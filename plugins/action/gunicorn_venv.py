@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive, index
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
 
 HERE = ("requirements", "python_version", "package", "wheelhouse", "wheelhouse_digest")
 """Options that are not for the module, whose arguments the host logs: a requirements file may hold a password."""
@@ -37,7 +37,7 @@ class ActionModule(Stage):
         indexes = self._indexes(task_vars)
         payload = {"netrc": index.netrc([each for each in indexes if each])}
         if payload["netrc"]:
-            self.enable_pipelining()
+            enable_pipelining(self._connection)
         given = super().module_arguments(task_vars)
         arguments = {
             **{name: value for name, value in given.items() if name not in HERE},

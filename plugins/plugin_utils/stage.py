@@ -69,6 +69,15 @@ def has_ended(holder: dict[str, Any], machine: str) -> bool:
     return read_start(pid) != str(holder["start"])
 
 
+def enable_pipelining(connection: Any) -> None:
+    """Let a task pipeline, whatever Ansible is configured with, so that its arguments touch no disk."""
+    # Connections without an option of their own (community.docker) look at what they know of the play.
+    connection._play_context.pipelining = True
+    with contextlib.suppress(KeyError):
+        connection.get_option("pipelining")
+        connection.set_option("pipelining", True)
+
+
 class Stage(ActionBase):
     """Run the module of the same name, for the run that the process which started all tasks is."""
 
@@ -82,11 +91,3 @@ class Stage(ActionBase):
     def module_arguments(self, _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Give the module's arguments: those of the task, and which run this is."""
         return {**self._task.args, "run": this_run(os.getppid())["run"]}
-
-    def enable_pipelining(self) -> None:
-        """Let this task pipeline, whatever Ansible is configured with, so that its arguments touch no disk."""
-        # Connections without an option of their own (community.docker) look at what they know of the play.
-        self._connection._play_context.pipelining = True
-        with contextlib.suppress(KeyError):
-            self._connection.get_option("pipelining")
-            self._connection.set_option("pipelining", True)

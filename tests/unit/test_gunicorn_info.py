@@ -471,7 +471,7 @@ def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "path", ["units/shop.service", "units/shop.socket", "units/shop-blue.service", "package-units/shop.service"]
+    "path", ["units/shop.service", "units/shop.socket", "units/shop-build.service", "package-units/shop.service"]
 )
 def test_units_of_others(host: Callable[..., Host], tmp_path: Path, path: str) -> None:
     write(tmp_path / path, "[Unit]\nDescription=The shop\n")
