@@ -121,6 +121,13 @@ class Server:
         command = shlex.join(["docker", "exec", f"pyweb-{self.name}", "sh", "-c", condition])
         return {**CALLBACKS, "CUT_DURING" if during else "CUT_WHEN": command}
 
+    def cut_while_building(self, name: str = "hello") -> dict[str, str]:
+        """Environment of a run that is killed, and its module too, while it builds packages: the build goes on."""
+        start = f"(.*/)?systemctl start {name}-build[.]service"
+        wait = f"until pid=$(pgrep -fx '{start}'); do sleep 0.01; done; kill -9 $(ps -o ppid= -p $pid)"
+        command = ["docker", "exec", f"pyweb-{self.name}", "timeout", "300", "sh", "-c", wait]
+        return {**CALLBACKS, "CUT_DURING": shlex.join(command)}
+
     def get(self, path: str = "/", port: int = 8000) -> str:
         """Body of an answer over HTTP."""
         connection = http.client.HTTPConnection(self.address, port, timeout=10)

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import enable_pipelining
 
 
 class ActionModule(ActionBase):
@@ -17,7 +17,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action; modules/ship_secrets.py documents its options."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        self._pipeline()
+        enable_pipelining(self._connection)
         if not self._is_pipelining_enabled("new"):
             become = f" with become_method: {self._connection.become.name}" if self._connection.become else ""
             raise AnsibleActionFail(
@@ -28,11 +28,3 @@ class ActionModule(ActionBase):
             )
         result.update(self._execute_module(module_args=self._task.args, task_vars=task_vars))
         return result
-
-    def _pipeline(self) -> None:
-        """Let this task pipeline, whatever Ansible is configured with."""
-        # Connections without an option of their own (community.docker) look at what they know of the play.
-        self._connection._play_context.pipelining = True
-        with contextlib.suppress(KeyError):
-            self._connection.get_option("pipelining")
-            self._connection.set_option("pipelining", True)

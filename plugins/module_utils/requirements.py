@@ -53,6 +53,23 @@ def lines(directory: str, path: str, seen: tuple[str, ...] = ()) -> list[str]:
     return found
 
 
+def nested_files(directory: str, paths: list[str]) -> list[str]:
+    """Paths of files and of those that they name with ``-r`` and ``-c``: all that an installer opens of them."""
+    found: list[str] = []
+    queue = [os.path.normpath(path) for path in paths]
+    while queue:
+        path = queue.pop(0)
+        if path in found:
+            continue
+        found.append(path)
+        with open(os.path.join(directory, path), encoding="utf-8-sig") as file:
+            text = file.read()
+        matches = filter(None, map(_NESTED.match, map(str.strip, text.splitlines())))
+        inner = (match["path"] for match in matches if "://" not in match["path"])
+        queue.extend(os.path.normpath(os.path.join(os.path.dirname(path), each)) for each in inner)
+    return found
+
+
 def files(directory: str, wanted: Any) -> list[str]:
     """Paths of the requirements files to install from: one path or a list of them, `DEFAULT` only where it exists.
 

@@ -124,7 +124,7 @@ steps:
   returned: always
   type: list
   elements: dict
-  sample: [{step: stop what an interrupted run left in slot green, unit: shop-green.service, changed: true, seconds: 1.2}]
+  sample: [{step: start it in private, unit: shop-check.service, changed: true, seconds: 1.2}]
 reason:
   description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure

@@ -113,9 +113,10 @@ gunicorn:
     python:
       description:
         - The interpreter, with the C(file) that its path leads to; empty where there is none. One that doesn't run has
-          a C(problem) in place of a C(version).
+          a C(problem) in place of a C(version). C(venv) says whether it has the modules C(venv) and C(ensurepip),
+          C(system) whether it is the distribution's own, for which pip comes as a package.
       type: dict
-      sample: {path: /usr/bin/python3, file: /usr/bin/python3.11, version: 3.11.2, venv: true}
+      sample: {path: /usr/bin/python3, file: /usr/bin/python3.11, version: 3.11.2, venv: true, system: true}
     interpreters:
       description: Interpreters in the usual places, whatever their version.
       type: list
@@ -129,6 +130,10 @@ gunicorn:
       description: The user's entry in the user database; empty where there is none.
       type: dict
       sample: {uid: 998, gid: 998, gecos: "Gunicorn application shop", home: /nonexistent, shell: /usr/sbin/nologin}
+    build_user:
+      description: Entry of the user who builds the Python packages; empty where there is none.
+      type: dict
+      sample: {uid: 997, gid: 997, gecos: Builds packages of shop (pyweb.deploy), shell: /usr/sbin/nologin}
     missing:
       description: Those of O(needed) that are no files.
       type: list
@@ -161,7 +166,7 @@ gunicorn:
       description: Debian packages that the role installed, as it wrote them down.
       type: list
       elements: str
-      sample: [procps, python3.11-venv, ufw]
+      sample: [procps, python3-pip-whl, ufw]
     shared:
       description: Directories that all applications of the role share, each with the names in it.
       type: dict
@@ -186,7 +191,8 @@ gunicorn:
       sample:
         3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", served: true}
     unfinished:
-      description: Directories of generations, releases and venvs that an interrupted run left behind.
+      description: Directories of generations, releases and venvs that an interrupted run left behind, and what it left
+        of a build.
       type: list
       elements: str
     releases:
@@ -313,7 +319,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, source
 
 SLOTS = ("blue", "green")
 KINDS = ("releases", "venvs", "generations")
@@ -493,7 +499,8 @@ class Host:
             "python": self.python(),
             "interpreters": self.interpreters(),
             "packages": self.packages(),
-            "user": self.user(),
+            "user": self.user(self.module.params["user"]),
+            "build_user": self.user(build_unit.user_name(self.name)),
             "missing": [path for path in self.module.params["needed"] if not os.path.isfile(path)],
             "refused_options": self.refused_options(),
             "source": self.source(),
@@ -506,7 +513,7 @@ class Host:
             "live": self.live(),
             "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
             "generations": generations,
-            "unfinished": unfinished + unfinished_releases + unfinished_venvs,
+            "unfinished": unfinished + unfinished_releases + unfinished_venvs + self.build_remains(),
             "releases": releases,
             "venvs": [name for name in venvs if name not in dead_venvs],
             "dead_venvs": dead_venvs,
@@ -539,7 +546,9 @@ class Host:
             return {}
         # A venv leads to the interpreter by the name that it was made with, not to the file behind that.
         path = os.path.join(os.path.realpath(os.path.dirname(given)), os.path.basename(given))
-        found = {"path": path, "file": os.path.realpath(path)}
+        file = os.path.realpath(path)
+        system = file == os.path.realpath(build_unit.SYSTEM_PYTHON) and file.startswith("/usr/bin/")
+        found = {"path": path, "file": file, "system": system}
         if found["file"] == os.path.realpath(sys.executable):
             venv = bool(importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"))
             return {**found, "version": platform.python_version(), "venv": venv}
@@ -575,9 +584,15 @@ class Host:
         )
         return [line.split()[0] for line in out.splitlines() if line.endswith(" installed")]
 
-    def user(self) -> dict[str, Any]:
+    def build_remains(self) -> list[str]:
+        """What an interrupted run left of a build: it is there only while packages are built."""
+        paths = (os.path.join(self.root, "build"), build_unit.unit_path(self.name))
+        return [path for path in paths if os.path.lexists(path)]
+
+    @staticmethod
+    def user(name: str) -> dict[str, Any]:
         try:
-            entry = pwd.getpwnam(self.module.params["user"])
+            entry = pwd.getpwnam(name)
         except KeyError:
             return {}
         return {
@@ -752,7 +767,7 @@ class Host:
         found = []
         alias = self.name + ".service"
         for directory in (UNIT_DIRECTORY, *OTHER_UNIT_DIRECTORIES):
-            for unit in (alias, *self.units):
+            for unit in (alias, *self.units, build_unit.unit_name(self.name)):
                 path = os.path.join(directory, unit)
                 if os.path.lexists(path) and not (unit == alias and self.live()) and MARK not in read(path)[:200]:
                     found.append(path)

@@ -85,11 +85,12 @@ waited:
   type: bool
 """
 
+import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyweb.deploy.plugins.module_utils import lock
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
 
@@ -127,7 +128,7 @@ def refuse(module: AnsibleModule, found: dict[str, Any]) -> None:
 def stop_build(module: AnsibleModule, name: str) -> None:
     """Stop the build of a run that has ended: whoever waits for it goes on at once, and fails."""
     try:
-        Systemd(module.run_command).stop(f"{name}-build.service")
+        Systemd(module.run_command).stop(build_unit.unit_name(name))
     except SystemdError as problem:
         module.fail_json(msg=f"{name}: can't stop the build of an interrupted run: {problem}")
 
@@ -156,8 +157,10 @@ def main() -> None:
             module.exit_json(changed=False)
         free = lock.try_flock(file)
         refuse(module, lock.read(file))
-        if not free:
+        # A build may go on without the module that started it.
+        if not free or os.path.exists(build_unit.unit_path(name)):
             stop_build(module, name)
+        if not free:
             module.fail_json(msg=f"{name}: a module of an interrupted run still works on the host", working=True)
         lock.write(file, {**holder, "name": name, "until": time.monotonic() + module.params["lease"]})
     module.exit_json(changed=False, holder=holder)

@@ -96,12 +96,6 @@ def short(output: str) -> list[str]:
     return found if len(found) <= LINES else telling + found[len(telling) - LINES :]
 
 
-def missing(output: str) -> str:
-    """Name of the distribution that pip found nowhere, or not in the wanted version; else empty."""
-    match = re.search(r"No matching distribution found for ([A-Za-z0-9][A-Za-z0-9._-]*)", output)
-    return match[1] if match else ""
-
-
 def answers(output: str) -> list[str]:
     """Say why indexes did not list a distribution, from the output of ``pip -vv index versions``."""
     found = re.findall(r"^Could not fetch URL (.*) - skipping$", output, re.MULTILINE)

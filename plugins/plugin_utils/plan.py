@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import CERTIFICATES
@@ -23,6 +24,8 @@ OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-{name}"
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
+"""Of the user that the role creates to run an application; the one who builds its packages has another."""
+
 
 ID_PLACEHOLDER = "@generation@"
 SLOT_PLACEHOLDER = "@slot@"
@@ -360,14 +363,14 @@ def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> di
 
 
 def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """What is in the way of what is built: parts that an interrupted run left, a venv whose interpreter is gone."""
-    root = f"/opt/{desired['name']}"
-    venv = f"{root}/venvs/{desired['venv']}"
-    there = [*observed["unfinished"], *(f"{root}/venvs/{item}" for item in observed["dead_venvs"])]
-    tools = (f"{root}/venvs/{tool}" for tool in desired["tools"])
-    return [
-        path for path in (f"{root}/releases/{desired['release']}", venv, f"{venv}.supplies", *tools) if path in there
-    ]
+    """What an interrupted run left in the way of the release. For the venv, the module gunicorn_venv does that."""
+    release = f"/opt/{desired['name']}/releases/{desired['release']}"
+    return [release] if release in observed["unfinished"] else []
+
+
+def build_remains(name: str) -> list[str]:
+    """Paths of what is there only while packages are built."""
+    return [f"/opt/{name}/build", f"/run/systemd/system/{name}-build.service"]
 
 
 def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:
@@ -384,6 +387,7 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     venvs = {*built, *(generations[item]["venv"] for item in keep if item in generations)}
     wanted_parts = {"generations": {identity}, "releases": {desired["release"]}, "venvs": built}
     ours = {f"{root}/{kind}/{item}" for kind, items in wanted_parts.items() for item in items}
+    ours.update(build_remains(desired["name"]) if desired["venv"] not in observed["venvs"] else [])
     rotated = _log_rotation(desired)
     return [
         *(f"{root}/generations/{item}" for item in generations if item not in keep),
@@ -427,7 +431,7 @@ def _python_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) ->
         reason = f"which doesn't run as Python 3: {found['problem']}"
     elif tuple(map(int, found["version"].split(".")[:2])) < OLDEST_PYTHON:
         reason = f"which is Python {found['version']}, and Gunicorn needs {oldest} or later"
-    elif not found["venv"] and not _brings_venv(found["file"], desired["packages"]):
+    elif not found["venv"] and not found["system"] and not _brings_venv(found["file"], desired["packages"]):
         reason = "which lacks the modules venv and ensurepip; install it with both"
         if found["file"].startswith("/usr/bin/"):
             reason = f"which lacks the modules venv and ensurepip; set gunicorn_system_packages: [{package}]"
@@ -458,7 +462,12 @@ def _may_do(path: str) -> bool:
 
 
 def _user_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
-    name, user, entry = desired["name"], desired["user"], observed["user"]
+    name, user, entry, builder = desired["name"], desired["user"], observed["user"], observed["build_user"]
+    if builder and builder["gecos"] != build_unit.COMMENT.format(name=name):
+        yield (
+            f"gunicorn_name: got {name!r}, but the host has a user {name}-build that the role did not create, and it "
+            f"builds packages as one. It accepts a name for which there is none. Example: gunicorn_name: {name}-web"
+        )
     if desired["create_user"] and entry and entry["gecos"] != USER_COMMENT.format(name=name):
         yield (
             f"gunicorn_name: got {name!r}, but the host has a user of that name that the role did not create. It "

@@ -11,8 +11,14 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import LOG_ROTATION, UNIT_DIRECTORY, USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import (
+    LOG_ROTATION,
+    UNIT_DIRECTORY,
+    USER_COMMENT,
+    build_remains,
+)
 
 WRITTEN = ("/var/lib/gunicorn", "/var/log/gunicorn")
 """Where applications have directories of their own to write."""
@@ -29,8 +35,8 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     comment, firewall rules with its comment.
 
     Returns the plan: ``units`` (paths of unit files; the public socket's first), ``stop`` (units to stop, each with
-    whether it may be enabled), ``obsolete_rules``, ``disown`` (directories that root gets), ``user`` (to be removed, or
-    empty), ``obsolete_paths``, ``remove_packages``, and ``summary`` for people.
+    whether it may be enabled), ``obsolete_rules``, ``disown`` (directories that root gets), ``users`` (to be removed),
+    ``obsolete_paths``, ``remove_packages``, and ``summary`` for people.
     """
     name, foreign = desired["name"], observed["foreign"]
     units = [path for path in observed["files"] if path.startswith(f"{UNIT_DIRECTORY}/") and path not in foreign]
@@ -38,7 +44,8 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     lost = observed["live"] and f"{UNIT_DIRECTORY}/{name}-{observed['live']}.service" not in units
     alias = [f"{UNIT_DIRECTORY}/{name}.service"] if lost else []
     written = [f"{place}/{name}" for place in WRITTEN if name in observed["shared"].get(place, [])]
-    user = name if observed["user"].get("gecos") == USER_COMMENT.format(name=name) else ""
+    user = [name] if observed["user"].get("gecos") == USER_COMMENT.format(name=name) else []
+    builder = [f"{name}-build"] if observed["build_user"].get("gecos") == build_unit.COMMENT.format(name=name) else []
     staying = _why_packages_stay(desired, observed)
     packages = observed["brought"] if desired["remove_packages"] and not staying else []
     paths = list(_paths(desired, observed, written))
@@ -60,7 +67,7 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
         "commands_run": observed["units"][f"{name}-check.service"]["SubState"] == "start-pre",
         "obsolete_rules": rules,
         "disown": written if user and not desired["remove_data"] else [],
-        "user": user,
+        "users": [*user, *builder],
         "obsolete_paths": paths,
         "remove_packages": packages,
         "ask_ufw": bool(rules),
@@ -68,7 +75,7 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
         "netfilter6": enabled and observed["firewall"]["ipv6"],
     }
     plan["remove"] = any(
-        plan[part] for part in ("units", "obsolete_rules", "user", "obsolete_paths", "remove_packages")
+        plan[part] for part in ("units", "obsolete_rules", "users", "obsolete_paths", "remove_packages")
     )
     plan["work"] = plan["remove"]
     plan["summary"] = list(_summary(desired, observed, plan, written, staying)) if plan["work"] else []
@@ -81,6 +88,8 @@ def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: lis
     root = f"/opt/{name}"
     if observed["root"] and root not in observed["foreign"]:
         yield root
+    # The directory of a build goes with its parent; the unit is elsewhere.
+    yield from (path for path in build_remains(name) if path in observed["unfinished"] and not path.startswith(root))
     rotation = LOG_ROTATION.format(name=name)
     if rotation in observed["files"]:
         yield rotation
@@ -125,8 +134,7 @@ def _summary(
         yield f"{name}: " + (f"generation {serving} stops serving" if serving else "its units go; nothing serves")
     yield from (f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"])
     yield from (f"remove {path}" for path in plan["obsolete_paths"])
-    if plan["user"]:
-        yield f"remove the user {plan['user']}"
+    yield from (f"remove the user {user}" for user in plan["users"])
     if plan["remove_packages"]:
         yield f"remove the Debian packages {', '.join(plan['remove_packages'])}"
     elif observed["brought"]:

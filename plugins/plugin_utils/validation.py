@@ -141,8 +141,8 @@ def _choice(*accepted: str) -> Check:
 def _name(value: Any) -> Iterator[str]:
     if not _is_text(value) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,24}", value):
         yield "it can't name a systemd unit, a user and a directory"
-    elif value.endswith(("-blue", "-green", "-check")):
-        yield "the endings -blue, -green and -check belong to the units of an application"
+    elif value.endswith(("-blue", "-green", "-check", "-build")):
+        yield "the endings -blue, -green, -check and -build belong to the units of an application"
 
 
 def _version(value: Any) -> Iterator[str]:

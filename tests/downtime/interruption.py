@@ -18,7 +18,6 @@ LONGEST = 5  # tasks that are cut off in the middle too
 UNFINISHED = "for part in {parts}/*; do [ ! -d $part ] || [ -e $part/{mark} ] || exit 0; done; exit 1"
 SERVED = "tr '\\0' '\\n' </proc/$(systemctl show --property MainPID --value {name}.service)/environ"
 MOMENTS = {
-    "a venv without its mark": UNFINISHED.format(parts="venvs", mark=".complete"),
     "a generation without its mark": UNFINISHED.format(parts="generations", mark="generation.json"),
     "the new generation runs in private": "systemctl --quiet is-active {name}-check.service",
     "the new generation serves, and is not recorded": (
@@ -105,6 +104,7 @@ def leftovers(site: Site) -> list[str]:
     for parts, mark in (("releases", ".complete"), ("venvs", ".complete"), ("generations", "generation.json")):
         unfinished = site.shell(f"for part in {parts}/*; do test -e $part/{mark} || echo $part; done")
         found += [f"unfinished: {part}" for part in unfinished.split()]
+    found += site.shell(f"ls -d build /run/systemd/system/{site.name}-build.service 2>/dev/null; true").split()
     current = site.shell("basename $(readlink current)")
     if site.answer() != f"{site.mark} {current}":
         found.append(f"{site.answer()!r} serves, current is {current}")

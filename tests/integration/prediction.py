@@ -50,7 +50,7 @@ class Change:
             return MODULES[action]
         place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
         if place:
-            return path_of(str(place))
+            return "user" if str(place).startswith("user ") else path_of(str(place))
         command = self.result["cmd"]
         return f"command {command if isinstance(command, str) else ' '.join(command)}"
 
@@ -94,6 +94,8 @@ def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
         return paths + [
             Change(task, step["step"], {**result, "unit": step["unit"], "diff": []}) for step in result["steps"]
         ]
+    if action == "gunicorn_venv":
+        return [Change(task, diff["after_header"], {**result, "dest": diff["after_header"]}) for diff in result["diff"]]
     if action != "ship_files":
         return [Change(task, str(result.get("_ansible_item_label", "")), result)]
     parts = {

@@ -395,6 +395,7 @@ def test_the_same_port_on_another_address(controller: Controller, again: Server,
 # A server's own copy of its Python, as somebody might have built one.
 ANOTHER_PYTHON = """
 set -e
+DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv >&2
 real=$(readlink -f /usr/bin/python3)
 mkdir -p /opt/python-x/bin /opt/python-x/lib
 cp $real /opt/python-x/bin/

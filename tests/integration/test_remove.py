@@ -156,7 +156,7 @@ def test_the_last_one_leaves_the_server_as_it_was_found(controller: Controller, 
     server = found.server
     play = remove(controller, server, "blog", **EVERYTHING)
     (stays,) = [line for line in read(play).plan if line.startswith("stays: the Debian packages ")]
-    assert {"ufw", "iptables", "python3-packaging"} <= set(re.findall(r"[\w-]+", stays))
+    assert {"ufw", "iptables", "python3-pip-whl"} <= set(re.findall(r"[\w-]+", stays))
     assert "443" in server.run("ufw show added"), "a rule of somebody else would be lost"
 
     server.run("ufw delete allow 443/tcp")
@@ -178,7 +178,7 @@ def test_an_existing_user_and_what_others_need_stay(
     # Somebody else's package needs one that the role brought.
     (tmp_path / "control").write_text(
         "Package: needy\nVersion: 1\nArchitecture: all\nMaintainer: Test <test@example.com>\n"
-        "Depends: python3-packaging\nDescription: needs a package\n"
+        "Depends: python3-pip-whl\nDescription: needs a package\n"
     )
     server.run("mkdir -p /srv/needy/DEBIAN")
     server.put(tmp_path / "control", "/srv/needy/DEBIAN/")
@@ -197,4 +197,4 @@ def test_an_existing_user_and_what_others_need_stay(
     assert server.run("dpkg-query --show --showformat '${db:Status-Status}' needy") == "installed"
     server.run("dpkg --purge needy")
     remove(controller, server, "hello", gunicorn_remove_packages=True)
-    assert server.run("dpkg-query --list | grep -E '^i. +(ufw|iptables|python3-packaging) '", check=False) == ""
+    assert server.run("dpkg-query --list | grep -E '^i. +(ufw|iptables|python3-pip-whl) '", check=False) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import os
@@ -183,8 +184,8 @@ def outdated(site: Server, index: Index, tmp_path: Path) -> Server:
 
 
 def left_over(server: Server) -> str:
-    """List what the installer needs only while it runs."""
-    return server.run(f"ls {VENVS} | grep supplies; true")
+    """List what is there only while packages are built."""
+    return server.run("ls -d /opt/hello/build /run/systemd/system/hello-build.service 2>/dev/null; true")
 
 
 # One application from its first deploy on; each test goes on from what the one before left.
@@ -206,14 +207,12 @@ def test_the_password_of_an_index_is_seen_nowhere(controller: Controller, index:
     assert server.get() == "greeting 1.0"
 
     samples = "\n".join(lines)
-    assert f"pip install --disable-pip-version-check --no-input --index-url https://{HOST}/simple" in samples.replace(
-        "pip3", "pip"
-    )
-    assert re.search(rf"^environ .*NETRC={VENVS}/\w+\.supplies/netrc ", samples, re.MULTILINE)
+    assert f"pip install --disable-pip-version-check --no-input --index-url https://{HOST}/simple" in samples
+    assert re.search(r"^environ .*NETRC=/opt/hello/build/netrc ", samples, re.MULTILINE)
     # A file that is being written has its final mode a moment later; the directory lets nobody else in at any time.
     seen = set(re.findall(r"^netrc .*$", samples, re.MULTILINE))
-    assert "netrc 600 0 700 0" in seen
-    assert all(re.fullmatch(r"netrc \d+ 0 700 0", each) for each in seen), seen
+    assert f"netrc 400 {server.run('id -u hello-build')} 700 0" in seen
+    assert all(re.fullmatch(r"netrc [46]00 \d+ 700 0", each) for each in seen), seen
     for telltale in TELLTALES:
         assert telltale not in samples
     assert server.holding(*TELLTALES) == ""
@@ -259,13 +258,12 @@ def test_a_change_of_the_code_pulls_no_new_version(
 
 
 def test_a_forced_run_pulls_no_new_version(controller: Controller, outdated: Server, variables: Variables) -> None:
-    venv = outdated.run("readlink /opt/hello/current/venv")
-    with outdated.sampled() as samples:
-        found = play(controller, outdated, {**variables, "gunicorn_force": True})
+    venv, files = outdated.run("readlink /opt/hello/current/venv"), outdated.stamps(VENVS)
+    found = play(controller, outdated, {**variables, "gunicorn_force": True})
     assert found, found.output
     assert found.changed == 0, found.output
-    assert any(f"{Path(venv).name}/bin/pip" in line and " install " in line for line in samples), "pip ran again"
     assert outdated.run("readlink /opt/hello/current/venv") == venv
+    assert outdated.stamps(VENVS) == files, "what is complete never changes"
     assert outdated.get() == "greeting 1.0"
 
 
@@ -299,7 +297,7 @@ def test_what_can_not_be_installed_is_named(
     told = found.output[found.output.rindex("gunicorn_requirements, gunicorn_packages, gunicorn_version") :]
     for message in [*messages, "gunicorn_index_url", "Nothing that runs was touched", "Example: "]:
         assert message in told, told
-    assert any("/bin/pip" in line for line in samples)
+    assert any("/pip install " in line for line in samples)
     assert not any(telltale in line for telltale in TELLTALES for line in samples)
     assert site.holding(*TELLTALES) == ""
     assert site.get() == body
@@ -311,10 +309,10 @@ def test_what_a_cut_off_run_leaves_of_the_password_is_removed(
 ) -> None:
     """The run after it installs the packages, and copies no code for that."""
     variables["gunicorn_packages"] = ["greeting==2.0"]
-    cut = play(controller, outdated, variables, environment=outdated.cut_when(f"test -s {VENVS}/*.supplies/netrc"))
+    cut = play(controller, outdated, variables, environment=outdated.cut_while_building())
     assert cut.rc == -9, cut.output
-    left = outdated.run(f"find /opt/hello -name netrc -printf '%m %u '; stat --format '%a %U' {VENVS}/*.supplies")
-    assert left == "600 root 700 root"
+    left = outdated.run("stat --format '%a %U' /opt/hello/build/netrc /opt/hello/build").split()
+    assert left == ["400", "hello-build", "700", "root"]
 
     code = outdated.stamps("/opt/hello/current/code/")
     found = play(controller, outdated, variables)
@@ -324,6 +322,92 @@ def test_what_a_cut_off_run_leaves_of_the_password_is_removed(
     assert outdated.get() == "greeting 2.0"
     assert outdated.stamps("/opt/hello/current/code/") == code, "a change of the packages copies no code"
     assert play(controller, outdated, variables).changed == 0
+
+
+BACKEND = """\
+import os, pathlib, time, zipfile
+
+def readable(path):
+    try:
+        return bool(os.listdir(path) if os.path.isdir(path) else open(path).read(1))
+    except OSError:
+        return False
+
+def writable(path):
+    try:
+        pathlib.Path(path, "planted").touch()
+    except OSError:
+        return False
+    return True
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    time.sleep(float(os.environ.get("PIP_SLEEP", "0")))
+    secrets = ["/etc/shadow", "/opt/hello/generations", "/opt/other", "/var/lib/gunicorn", "/root", "/home"]
+    facts = {
+        "uid": os.getuid(),
+        "groups": os.getgroups(),
+        "reads": [path for path in secrets if readable(path)],
+        "writes": [path for path in ["/opt", "/opt/hello", "/etc", "/usr", "/run", "/var"] if writable(path)],
+        "capabilities": [line for line in open("/proc/self/status") if line.startswith("CapBnd")][0].split()[1],
+    }
+    name = "facts-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+        wheel.writestr("facts.py", f"FACTS = {facts!r}\\n")
+        wheel.writestr("facts-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: facts\\nVersion: 1.0\\n")
+        wheel.writestr("facts-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("facts-1.0.dist-info/RECORD", "")
+    return name
+"""
+BUILD_SYSTEM = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.fixture
+def built(tmp_path: Path, variables: Variables) -> Variables:
+    """Give what a user sets for an application with a package in it that pip has to build."""
+    (tmp_path / "facts").mkdir()
+    (tmp_path / "facts/backend.py").write_text(BACKEND)
+    (tmp_path / "facts/pyproject.toml").write_text(BUILD_SYSTEM)
+    (tmp_path / "wsgi.py").write_text(CODE)
+    (tmp_path / "requirements.txt").write_text("greeting==1.0\n./facts\n")
+    return {**variables, "gunicorn_source": {"directory": str(tmp_path)}}
+
+
+def test_a_package_is_built_by_nobodys_root(controller: Controller, site: Server, built: Variables) -> None:
+    """Neither as root nor as the application; and it sees no other application, nor what this one keeps."""
+    site.run("install -d -m 0755 /opt/other/.pyweb.deploy /opt/other/secrets")
+    found = play(controller, site, built)
+    site.run("rm -r /opt/other")
+    assert found, found.output
+    assert site.get() == "greeting 1.0"
+    shown = site.run("sudo -u hello /opt/hello/current/venv/bin/python -c 'import facts; print(facts.FACTS)'")
+    facts = ast.literal_eval(shown)
+    assert facts["uid"] == int(site.run("id -u hello-build")) not in (0, int(site.run("id -u hello")))
+    assert facts["groups"] in ([], [int(site.run("id -g hello-build"))])
+    assert (facts["reads"], facts["writes"], int(facts["capabilities"], 16)) == ([], [], 0)
+    assert site.run("find -L /opt/hello/current/venv -not -user root") == ""
+    assert site.run("grep -l backend -r /opt/hello/current/code/facts --include=*.pyc; true") == ""
+    assert left_over(site) == ""
+
+
+def test_a_build_of_a_run_that_was_killed_ends_before_the_next_one(
+    controller: Controller, site: Server, built: Variables
+) -> None:
+    """The run and its module are gone, the build goes on."""
+    site.run("journalctl --rotate --vacuum-time=1s")
+    built["gunicorn_environment"] = {"RUN": "another"}
+    (Path(built["gunicorn_source"]["directory"]) / "requirements.txt").write_text("./facts\ngreeting==1.0\n")
+    slow = controller.directory / "slow.yml"
+    slow.write_text(PLAYBOOK.replace('PIP_RETRIES: "0"', 'PIP_RETRIES: "0", PIP_SLEEP: "30"'))
+    cut = controller.play(site, built, playbook=str(slow), environment=site.cut_while_building())
+    assert cut.rc == -9, cut.output
+    assert site.run("systemctl is-active hello-build", check=False) == "activating"
+    found = play(controller, site, built)
+    assert found, found.output
+    assert site.get() == "greeting 1.0"
+    said = site.run("journalctl --unit=hello-build --output=cat | grep -E '^(Starting|Stopped|Finished)'").splitlines()
+    assert [line.split()[0] for line in said] == ["Starting", "Stopped", "Starting", "Finished"]
+    assert left_over(site) == ""
+    assert play(controller, site, built).changed == 0
 
 
 @pytest.mark.full
@@ -352,7 +436,8 @@ def offline(site: Server) -> Iterator[Server]:
     assert "via" not in site.run("ip -4 route; ip -6 route"), "no router, whatever the destination"
     connect = "import socket; socket.create_connection(('192.0.2.1', 443))"
     assert "unreachable" in site.run(f'python3 -c "{connect}" 2>&1', check=False)
-    ask = "/opt/hello/current/venv/bin/pip download --quiet --no-cache-dir --retries 0 --dest /tmp/none Flask 2>&1"
+    pip = "python3 $(ls /usr/share/python-wheels/pip-*.whl)/pip"
+    ask = f"{pip} download --quiet --no-cache-dir --retries 0 --dest /tmp/none Flask 2>&1"
     assert "No matching distribution found" in site.run(f"RES_OPTIONS='timeout:1 attempts:1' {ask}", check=False)
     yield site
     site.run("ip route restore </run/route")

@@ -390,7 +390,7 @@ package-dir = {"" = "src"}
 
 @pytest.mark.full
 def test_requirements_that_install_the_source_itself(site: Site, tmp_path: Path) -> None:
-    """The package is found in the venv only. What others leave in /tmp has no say: pip and venv run as root."""
+    """The package is found in the venv only. What others leave in /tmp has no say: the build has its own."""
     files = code("itself") | {"pyproject.toml": PROJECT, "requirements.txt": "Flask==3.1.3\n.\n"}
     files["src/words.py"] = files.pop("words.py")
     site.server.run("for each in venv setup logging; do echo 'raise SystemExit(\"planted\")' >/tmp/$each.py; done")

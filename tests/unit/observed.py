@@ -7,10 +7,17 @@ from typing import Any
 NEW_SERVER: dict[str, Any] = {
     "os": {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"},
     "systemd": True,
-    "python": {"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": False},
+    "python": {
+        "path": "/usr/bin/python3",
+        "file": "/usr/bin/python3.11",
+        "version": "3.11.2",
+        "venv": False,
+        "system": True,
+    },
     "interpreters": ["/usr/bin/python3.11"],
     "packages": [],
     "user": {},
+    "build_user": {},
     "root": False,
     "missing_directories": ["releases", "venvs", "generations"],
     "applications": [],

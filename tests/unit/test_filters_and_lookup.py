@@ -60,37 +60,12 @@ def test_environment_file() -> None:
     assert apply("environment_file", {}) == ""
 
 
-def test_gunicorn_indexes() -> None:
-    assert apply("gunicorn_indexes", ["https://joe:s3cret@a.example/simple", "https://b.example/simple"]) == {
-        "urls": ["https://a.example/simple", "https://b.example/simple"],
-        "netrc": "machine a.example login joe password s3cret\n",
-    }
-    assert apply("gunicorn_indexes", []) == {"urls": [], "netrc": ""}
-
-
-def test_pip_failure() -> None:
-    said = "stdout: Collecting a\n\n:stderr: ERROR: No matching distribution found for a==1\n"
-    asked = (
-        "Could not fetch URL https://b.example/a/: 404 Client Error: Not Found for url: https://b.example - skipping"
-    )
-    assert apply("pip_failure", said, asked) == {
-        "missing": "a",
-        "reason": "pip said:\nERROR: No matching distribution found for a==1\n"
-        "https://b.example/a/: 404 Client Error: Not Found",
-    }
-
-
-def test_what_uv_said() -> None:
-    assert apply("pip_failure", "error: no", "", "uv") == {"missing": "", "reason": "uv said:\nerror: no"}
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("gunicorn_addresses", (["localhost:80"],), r"gunicorn_addresses: got 'localhost:80': .*Example: \["),
         ("python_literal", (object(),), "python_literal: .* has no Python literal"),
         ("environment_file", ({"A-B": "x"},), "environment_file: 'A-B' is not a name"),
-        ("gunicorn_indexes", (["ftp://a.example"],), "gunicorn_indexes: it doesn't begin with https"),
         ("gunicorn_problems", ({},), "gunicorn_problems: the variable 'gunicorn_state' is missing"),
         ("gunicorn_source_problems", ({}, {}), "gunicorn_source_problems: the key 'problem' is missing"),
         ("gunicorn_plan", ({}, {}), "gunicorn_plan: the key 'state' is missing"),
@@ -102,12 +77,6 @@ def test_what_uv_said() -> None:
 def test_errors_name_the_filter(name: str, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         apply(name, *arguments)
-
-
-def test_errors_quote_no_credentials() -> None:
-    with pytest.raises(AnsibleFilterError) as raised:
-        apply("gunicorn_indexes", ["http://joe:s3cret@a.example/simple"])
-    assert "s3cret" not in str(raised.value) + repr(raised.value.__cause__)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.module_utils import glance, lock
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, glance, lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
@@ -471,7 +471,7 @@ def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "path", ["units/shop.service", "units/shop.socket", "units/shop-blue.service", "package-units/shop.service"]
+    "path", ["units/shop.service", "units/shop.socket", "units/shop-build.service", "package-units/shop.service"]
 )
 def test_units_of_others(host: Callable[..., Host], tmp_path: Path, path: str) -> None:
     write(tmp_path / path, "[Unit]\nDescription=The shop\n")
@@ -509,9 +509,24 @@ def test_the_interpreter_that_runs_the_module(host: Callable[..., Host]) -> None
     assert host(python=sys.executable).python() == {
         "path": os.path.join(os.path.realpath(os.path.dirname(sys.executable)), os.path.basename(sys.executable)),
         "file": os.path.realpath(sys.executable),
+        "system": False,
         "version": platform.python_version(),
         "venv": True,
     }
+
+
+def test_the_interpreter_of_the_distribution(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_unit, "SYSTEM_PYTHON", "/usr/bin/env")
+    assert host(python="/usr/bin/env").python()["system"] is True
+    assert host(python="/bin/sh").python()["system"] is False
+
+
+def test_what_is_left_of_a_build(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_unit, "UNITS", str(tmp_path / "run"))
+    assert host().build_remains() == []
+    (tmp_path / "opt/shop/build").mkdir(parents=True)
+    unit = write(tmp_path / "run/shop-build.service", "")
+    assert host().build_remains() == [str(tmp_path / "opt/shop/build"), str(unit)]
 
 
 def program(path: Path, text: str) -> Path:
@@ -526,7 +541,7 @@ def test_another_interpreter(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "bin").symlink_to("real")
     (tmp_path / "real/python3").symlink_to("python3.12")
     found = host(python=str(tmp_path / "bin/python3")).python()
-    version = {"version": platform.python_version(), "venv": True}
+    version = {"version": platform.python_version(), "venv": True, "system": False}
     assert found == {"path": f"{tmp_path}/real/python3", "file": str(other), **version}
 
 
@@ -541,7 +556,7 @@ def test_another_interpreter(host: Callable[..., Host], tmp_path: Path) -> None:
 )
 def test_an_interpreter_that_does_not_run(host: Callable[..., Host], tmp_path: Path, text: str, problem: str) -> None:
     path = str(program(tmp_path / "python", text))
-    assert host(python=path).python() == {"path": path, "file": path, "problem": problem}
+    assert host(python=path).python() == {"path": path, "file": path, "system": False, "problem": problem}
 
 
 def test_no_interpreter(host: Callable[..., Host]) -> None:
@@ -692,9 +707,9 @@ def test_no_debian_packages(host: Callable[..., Host]) -> None:
 
 def test_the_user(host: Callable[..., Host]) -> None:
     me = pwd.getpwuid(os.getuid())
-    found = host(user=me.pw_name).user()
+    found = host().user(me.pw_name)
     assert (found["uid"], found["gecos"], found["group"]) == (me.pw_uid, me.pw_gecos, grp.getgrgid(me.pw_gid).gr_name)
-    assert host(user="no-such-user").user() == {}
+    assert host().user("no-such-user") == {}
 
 
 @linux

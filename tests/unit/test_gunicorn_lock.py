@@ -21,6 +21,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible.playbook.task import Task
 from ansible.utils.display import Display
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_lock as action
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock as deploy_lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_lock
@@ -193,6 +194,17 @@ def stopped() -> Iterator[list[str]]:
         patch.setattr(action, "PAUSE", 0.01)
         patch.setattr(Systemd, "stop", lambda _self, unit: units.append(unit))
         yield units
+
+
+def test_a_build_that_goes_on_without_its_module_is_stopped(
+    lock: Lock, stopped: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_unit, "UNITS", str(tmp_path))
+    assert held(lock(holder=A))
+    assert stopped == []
+    (tmp_path / "shop-build.service").touch()
+    assert held(lock(holder=A))
+    assert stopped == ["shop-build.service"]
 
 
 def working(directory: Path, text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.pyweb.deploy.plugins.module_utils import venv
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import pip_output
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -67,7 +68,7 @@ def test_credentials_are_left_out() -> None:
 
 @pytest.mark.parametrize(("name", "missing"), [("not_found", "Flask"), ("unreachable", "gunicorn"), ("hash", "")])
 def test_what_was_not_found(name: str, missing: str) -> None:
-    assert pip_output.missing(sample(name)) == missing
+    assert venv.missing(sample(name)) == missing
 
 
 def test_what_the_indexes_answered() -> None:
@@ -139,7 +140,7 @@ def test_the_lines_of_uv_that_count(name: str) -> None:
 def test_uv_says_by_itself_what_the_index_answered() -> None:
     said = pip_output.short(sample("unauth", "uv"))
     assert said[-1].startswith("hint: An index URL (https://packages.example/simple) could not be queried")
-    assert pip_output.missing(sample("not_found", "uv")) == ""
+    assert venv.missing(sample("not_found", "uv")) == ""
 
 
 UV_ADVICE = {

@@ -1031,12 +1031,29 @@ def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
 def test_what_is_built_anew_is_removed_before(desired: Data, observed: Data) -> None:
     venv = f"{ROOT}/venvs/{desired['venv']}"
     assert make_plan(desired, observed)["leftovers"] == []
-    observed["unfinished"] = [f"{venv}.supplies", f"{ROOT}/venvs/other", f"{ROOT}/releases/{desired['release']}"]
-    assert make_plan(desired, observed)["leftovers"] == [observed["unfinished"][2], observed["unfinished"][0]]
+    observed["unfinished"] = [venv, f"{ROOT}/venvs/other", f"{ROOT}/releases/{desired['release']}"]
+    assert make_plan(desired, observed)["leftovers"] == [observed["unfinished"][2]], "the venv's module does the rest"
     observed.update(unfinished=[], venvs=[], dead_venvs={desired["venv"]: "/opt/python/bin/python3", "other": "/gone"})
     plan = make_plan(desired, observed)
-    assert (plan["venv"], plan["leftovers"]) == (True, [venv])
+    assert (plan["venv"], plan["leftovers"]) == (True, [])
     assert plan["obsolete_paths"] == [f"{ROOT}/venvs/other"], "nothing needs that one"
+
+
+def test_what_is_left_of_a_build_goes(desired: Data, observed: Data) -> None:
+    """The module that builds the next venv removes it first; where there is none to build, this run does."""
+    observed["unfinished"] = [f"{ROOT}/build", "/run/systemd/system/shop-build.service"]
+    assert make_plan(desired, observed)["obsolete_paths"] == observed["unfinished"]
+    observed["venvs"] = []
+    assert make_plan(desired, observed)["obsolete_paths"] == []
+
+
+def test_a_build_user_of_somebody_else(desired: Data, observed: Data) -> None:
+    observed["build_user"] = {"gecos": "Builds packages of shop (pyweb.deploy)"}
+    assert make_plan(desired, observed)["problems"] == []
+    observed["build_user"] = {"gecos": "Jenkins"}
+    message = only(make_plan(desired, observed))
+    assert "the host has a user shop-build that the role did not create" in message
+    assert message.endswith("Example: gunicorn_name: shop-web")
 
 
 def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data) -> None:
@@ -1390,7 +1407,7 @@ def test_no_systemd(desired: Data, bare: Data) -> None:
 
 
 def interpreter(file: str, version: str = "3.13.5", **more: Any) -> Data:
-    return {"path": file, "file": file, "version": version, "venv": True, **more}
+    return {"path": file, "file": file, "version": version, "venv": True, "system": False, **more}
 
 
 @pytest.mark.parametrize(
@@ -1438,6 +1455,12 @@ def test_no_other_python(desired: Data, bare: Data) -> None:
     bare.update(python=interpreter("/usr/bin/python3.9", "3.9.2"), interpreters=["/usr/bin/python3.9"])
     message = only(make_plan(desired, bare))
     assert message.endswith(" The host has no other. Example: gunicorn_python: python3")
+
+
+def test_the_interpreter_of_the_distribution_needs_no_ensurepip(desired: Data, bare: Data) -> None:
+    desired["packages"] = ["python3-pip-whl"]
+    bare["python"] = interpreter("/usr/bin/python3.13", venv=False, system=True)
+    assert make_plan(desired, bare)["problems"] == []
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def observed(bare: Data) -> Data:
     bare.update(
         root=True,
         live="blue",
+        build_user={"uid": 997, "gid": 997, "gecos": "Builds packages of shop (pyweb.deploy)"},
         user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
         files={f"{UNITS}/{name}": {} for name in names} | {"/opt/shop/check_config.py": {}},
         shared={
@@ -51,7 +52,7 @@ def test_everything_that_the_role_made_goes(desired: Data, observed: Data) -> No
     plan = make_removal(desired, observed)
     assert (plan["problems"], plan["work"], plan["remove"]) == ([], True, True)
     assert plan["units"] == [path for path in observed["files"] if path.startswith(UNITS)]
-    assert plan["user"] == "shop"
+    assert plan["users"] == ["shop", "shop-build"]
     assert plan["obsolete_rules"] == [RULE]
     assert plan["obsolete_paths"] == ["/opt/shop", "/run/gunicorn"]
     assert not any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
@@ -115,11 +116,12 @@ def test_a_stranger_in_a_shared_directory_keeps_it(desired: Data, observed: Data
 def test_what_others_made_stays_and_is_said(desired: Data, observed: Data) -> None:
     observed["foreign"] = ["/opt/shop", f"{UNITS}/shop.socket"]
     observed["user"]["gecos"] = "The shop's owner"
+    observed["build_user"]["gecos"] = "The shop's builder"
     plan = make_removal(desired, observed)
     assert "/opt/shop" not in plan["obsolete_paths"]
     assert f"{UNITS}/shop.socket" not in plan["units"]
     assert "shop.socket" not in [unit["name"] for unit in plan["stop"]]
-    assert plan["user"] == ""
+    assert plan["users"] == []
     assert "stays: /opt/shop, which the role did not make" in plan["summary"]
 
 
@@ -158,7 +160,7 @@ def test_what_stayed_goes_later_if_asked(desired: Data, bare: Data, remove: str,
 
 def test_an_interrupted_removal_is_taken_up(desired: Data, observed: Data) -> None:
     """Units, user and rules went, the directory with the mark didn't."""
-    observed.update(files={}, live="", user={}, shared={}, brought=[])
+    observed.update(files={}, live="", user={}, build_user={}, shared={}, brought=[])
     observed["firewall"]["rules"] = []
     plan = make_removal(desired, observed)
     assert (plan["work"], plan["obsolete_paths"]) == (True, ["/opt/shop"])
@@ -211,6 +213,7 @@ def test_the_summary(desired: Data, observed: Data) -> None:
         "remove /opt/shop",
         "remove /run/gunicorn",
         "remove the user shop",
+        "remove the user shop-build",
         "stays: the Debian packages iptables, ufw: gunicorn_remove_packages: true removes them",
         f"stays: {' and '.join(plan['disown'])}, root's from now on; {later} removes what the application wrote",
     ]

@@ -70,6 +70,14 @@ def test_cycles_end(tmp_path: Path, back: str) -> None:
     assert set(found) == {"flask", "redis"}
 
 
+def test_all_that_an_installer_opens(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "a.txt").write_text("-r more/b.txt\nFlask\n-r https://a.example/c.txt\n")
+    (tmp_path / "more/b.txt").write_text("  --constraint=../c.txt # why\n")
+    (tmp_path / "c.txt").write_text("-r a.txt\nsix\n")
+    assert requirements.nested_files(str(tmp_path), ["./a.txt"]) == ["a.txt", "more/b.txt", "c.txt"]
+
+
 def test_a_file_that_names_itself(tmp_path: Path) -> None:
     assert lines(tmp_path, requirements="flask\n-r requirements.txt\n") == ["flask"]
 

@@ -28,6 +28,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
+from ansible_collections.pyweb.deploy.plugins.module_utils.venv import Request
+from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_venv import ARGUMENTS, make_request
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
 from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
@@ -44,15 +46,7 @@ HOOK = 'def on_starting(server):\n    return "%s {{ braces }} it\'s \\"up\\"" % 
 TASKS = """\
 - name: Ask the role
   vars:
-    installer:
-      specifiers: "{{ __gunicorn_specifiers }}"
-      paths: "{{ __gunicorn_requirements_paths }}"
-      sources: "{{ __gunicorn_install_sources }}"
-      supplies: "{{ __gunicorn_supplies }}"
-      uv: "{{ lookup('ansible.builtin.template', 'install_with_uv.sh.j2') }}"
-      pip: PIP_ARGUMENTS
-      needs_source: "{{ __gunicorn_needs_source }}"
-      from: "{{ __gunicorn_install_from }}"
+    installer: INSTALLER
     slot: {__gunicorn_slot: "@slot@", __gunicorn_id: "@generation@"}
     check: {__gunicorn_slot: check, __gunicorn_id: "@generation@"}
     separately:
@@ -121,7 +115,13 @@ SEPARATELY = ("plain", "nasty", "asgi", "commands", "binds", "soft", "files", "j
 
 OBSERVED: Data = {
     **NEW_SERVER,
-    "python": {"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
+    "python": {
+        "path": "/usr/bin/python3",
+        "file": "/usr/bin/python3.11",
+        "version": "3.11.2",
+        "venv": True,
+        "system": True,
+    },
     "user": {"uid": 33, "gid": 33, "group": "www-data", "gecos": "Gunicorn application shop (pyweb.deploy)"},
     "ssh_connection": {"client": "192.0.2.5", "port": 2222},
 }
@@ -381,8 +381,9 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         (directory / "roles/probe" / name).symlink_to(role / name)
     tasks = TASKS.replace("ROLE", str(role)).replace("WRITTEN", str(directory / "written"))
     tasks = tasks.replace("SEPARATELY", str(list(SEPARATELY)))
-    arguments = re.findall(r"__gunicorn_pip_arguments: >-\n +(.*\n.*)\n", (role / "tasks/venv.yml").read_text())
-    tasks = tasks.replace("PIP_ARGUMENTS", json.dumps(" ".join(arguments)))
+    stages = yaml.safe_load((role / "tasks/build.yml").read_text())
+    (arguments,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
+    tasks = tasks.replace("INSTALLER", json.dumps(arguments))
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
     (directory / "app/wsgi.py").write_text("app = 1\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
@@ -1198,22 +1199,19 @@ def test_a_package_is_in_the_venv(outcome: Outcome, case: str) -> None:
 
 def test_packages_that_install_the_source_itself(outcome: Outcome) -> None:
     itself, changed = outcome("itself"), outcome("itself_changed")
-    assert itself["installer"]["specifiers"] == ["gunicorn==27.0.1", ".[web]"]
-    assert itself["installer"]["needs_source"] is True
-    assert outcome("more_packages")["installer"]["needs_source"] is False
+    assert request(outcome, "itself").specifiers == ["gunicorn==27.0.1", ".[web]"]
+    assert request(outcome, "itself").needs_source is True
+    assert request(outcome, "more_packages").needs_source is False
     assert itself["desired"]["release"] != changed["desired"]["release"]
     assert itself["desired"]["venv"] != changed["desired"]["venv"], "what is installed from it changes with the source"
 
 
-def test_the_source_is_built_from_a_copy(outcome: Outcome) -> None:
-    """Unless the venv refers to it, which has to last."""
-    itself, editable = outcome("itself"), outcome("editable")
-    supplies = f"/opt/shop/venvs/{itself['desired']['venv']}.supplies"
-    assert (itself["installer"]["from"], itself["installer"]["supplies"]) == (f"{supplies}/source", ["source"])
-    assert itself["installer"]["paths"] == [f"{supplies}/source/requirements.txt"]
-    code = f"/opt/shop/releases/{editable['desired']['release']}"
-    assert (editable["installer"]["from"], editable["installer"]["supplies"]) == (code, [])
-    assert outcome("plain")["installer"]["from"] == "/"
+def test_the_venv_may_refer_to_the_source(outcome: Outcome) -> None:
+    itself, editable = request(outcome, "itself"), request(outcome, "editable")
+    assert (itself.needs_source, itself.refers) == (True, False)
+    assert (editable.needs_source, editable.refers) == (True, True)
+    assert editable.source == release(outcome, "editable")
+    assert not request(outcome, "plain").needs_source
 
 
 def test_a_wheel_counts_by_its_content(outcome: Outcome) -> None:
@@ -1334,86 +1332,60 @@ def release(outcome: Outcome, case: str) -> str:
     return "/opt/shop/releases/" + str(outcome(case)["desired"]["release"])
 
 
+def request(outcome: Outcome, case: str) -> Request:
+    """What the module gunicorn_venv is asked for."""
+    defaults = {name: spec.get("default") for name, spec in ARGUMENTS.items()}
+    return make_request({**defaults, **outcome(case)["installer"]})
+
+
 def test_what_is_installed(outcome: Outcome) -> None:
-    plain, more = outcome("plain")["installer"], outcome("more_packages")["installer"]
-    assert plain["specifiers"] == ["gunicorn==27.0.1"]
-    assert more["specifiers"] == ["gunicorn==27.0.1", "redis==7.0"]
-    assert plain["paths"] == [release(outcome, "plain") + "/requirements.txt"]
-    paths = [release(outcome, "more_requirements") + path for path in ("/requirements.txt", "/more.txt")]
-    assert outcome("more_requirements")["installer"]["paths"] == paths
+    plain, more = request(outcome, "plain"), request(outcome, "more_packages")
+    assert (plain.installer, plain.tool, plain.python) == ("pip", "", "/usr/bin/python3")
+    assert plain.specifiers == ["gunicorn==27.0.1"]
+    assert more.specifiers == ["gunicorn==27.0.1", "redis==7.0"]
+    assert (plain.code, plain.requirements_files) == (release(outcome, "plain"), ["requirements.txt"])
+    assert request(outcome, "more_requirements").requirements_files == ["requirements.txt", "more.txt"]
+    assert plain.venv == outcome("plain")["desired"]["venv"]
 
 
 def test_with_hashes_the_requirements_are_all(outcome: Outcome) -> None:
-    found = outcome("hashes")["installer"]
-    assert (found["specifiers"], found["paths"]) == ([], [release(outcome, "hashes") + "/hashed.txt"])
-    assert "--require-hashes" in found["pip"]
-    assert "--require-hashes" not in outcome("plain")["installer"]["pip"]
-    assert uv_calls(outcome, "uv_hashes")[1].endswith(" --require-hashes --requirement CODE/hashed.txt --")
-
-
-ALL_INDEXES = (("--index-url", "a"), ("--extra-index-url", "b"), ("--extra-index-url", "c"))
-
-
-@pytest.mark.parametrize(
-    ("case", "sources", "supplies"),
-    [
-        ("plain", "", []),
-        ("index", "--index-url https://a.example/simple", ["netrc"]),
-        (
-            "more_indexes",
-            "--extra-index-url https://a.example/simple --extra-index-url http://127.0.0.1:8080/simple",
-            ["netrc"],
-        ),
-        (
-            "all_indexes",
-            " ".join(f"{option} https://{host}.example/simple" for option, host in ALL_INDEXES),
-            [],
-        ),
-    ],
-)
-def test_where_it_comes_from(outcome: Outcome, case: str, sources: str, supplies: list[str]) -> None:
-    found = outcome(case)["installer"]
-    assert (found["sources"], found["supplies"]) == (sources.split(), supplies)
-
-
-def test_a_wheelhouse_comes_from_nowhere_else(outcome: Outcome) -> None:
-    found, venv = outcome("wheelhouse")["installer"], outcome("wheelhouse")["desired"]["venv"]
-    assert found["sources"] == ["--no-index", "--find-links", f"/opt/shop/venvs/{venv}.supplies/wheels"]
-    assert found["supplies"] == ["wheels"]
-
-
-def uv_calls(outcome: Outcome, case: str) -> list[str]:
-    """Each call of uv, without what all have in common."""
-    found, venv = outcome(case)["installer"], "/opt/shop/venvs/" + outcome(case)["desired"]["venv"]
-    assert found["supplies"] == ["uv"]
-    assert outcome(case)["desired"]["tools"] == [UV]
-    calls = found["uv"].replace(venv, "VENV").replace(release(outcome, case), "CODE").splitlines()
-    common = f"/opt/shop/venvs/{UV}/bin/uv --system-certs --no-progress --no-python-downloads "
-    common += "--cache-dir VENV.supplies/cache "
-    assert all(call.startswith(common) for call in calls)
-    return [call.removeprefix(common) for call in calls]
-
-
-MAKE = "venv --no-project --python /usr/bin/python3 VENV"
-INSTALL = "pip install --python VENV --compile-bytecode --link-mode hardlink --requirement"
-
-
-def test_what_uv_is_asked(outcome: Outcome) -> None:
-    quoted = """'it'"'"'s a<9'"""
-    assert uv_calls(outcome, "uv") == [MAKE, f"{INSTALL} CODE/requirements.txt -- gunicorn==27.0.1 {quoted}"]
-
-
-def test_uv_reads_its_lock_file_first(outcome: Outcome) -> None:
-    export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3 --project CODE"
-    assert uv_calls(outcome, "uv_lock") == [
-        MAKE,
-        f"{export} --output-file VENV.supplies/uv.lock.txt",
-        f"{INSTALL} VENV.supplies/uv.lock.txt -- gunicorn==27.0.1",
-    ]
+    for case in ("hashes", "uv_hashes"):
+        found = request(outcome, case)
+        assert (found.specifiers, found.requirements_files, found.require_hashes) == ([], ["hashed.txt"], True)
+    assert request(outcome, "plain").require_hashes is False
 
 
 def test_nothing_is_installed_beside_a_pylock(outcome: Outcome) -> None:
-    assert uv_calls(outcome, "pylock") == [MAKE, f"{INSTALL} CODE/pylock.toml --"]
+    assert (request(outcome, "pylock").specifiers, request(outcome, "pylock").requirements_files) == (
+        [],
+        ["pylock.toml"],
+    )
+
+
+def test_a_wheelhouse_comes_along(outcome: Outcome) -> None:
+    found = outcome("wheelhouse")["installer"]
+    assert (Path(found["wheelhouse"]).name, len(found["wheelhouse_digest"])) == ("wheels", 12)
+    assert outcome("plain")["installer"]["wheelhouse"] == ""
+
+
+def test_uv_comes_by_its_hashes(outcome: Outcome) -> None:
+    found = request(outcome, "uv")
+    assert (found.installer, found.tool) == ("uv", UV)
+    assert outcome("uv")["desired"]["tools"] == [UV]
+    assert found.tool_requirements.startswith(UV.replace("-", "=="))
+    assert "--hash=sha256:" in found.tool_requirements
+
+
+def test_a_package_on_the_controller_is_installed_from_the_release(outcome: Outcome) -> None:
+    found = request(outcome, "wheel")
+    assert found.specifiers == ["gunicorn==27.0.1", f"{release(outcome, 'wheel')}/shop-1.2-py3-none-any.whl"]
+    assert found.needs_source
+    assert outcome("package")["installer"]["package"] is True
+
+
+@pytest.mark.parametrize(("case", "existing"), [("plain", False), ("existing", True)])
+def test_who_keeps_the_code(outcome: Outcome, case: str, existing: bool) -> None:
+    assert request(outcome, case).existing is existing
 
 
 def test_pip_needs_no_uv(outcome: Outcome) -> None:

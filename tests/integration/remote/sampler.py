@@ -22,7 +22,7 @@ with open(sys.argv[1], "w", encoding="utf-8", errors="replace") as output:
                         found.add(os.path.basename(each) + " " + file.read().replace("\0", " ").replace("\n", " "))
                 except OSError:
                     continue
-        for path in glob.iglob("/opt/*/venvs/*.supplies/netrc"):
+        for path in glob.iglob("/opt/*/build/netrc"):
             try:
                 modes = [f"{stat.S_IMODE(info.st_mode):o} {info.st_uid}" for info in map(os.stat, (path, path[:-6]))]
             except OSError:

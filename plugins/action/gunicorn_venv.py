@@ -1,0 +1,97 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Action plugin of the module gunicorn_venv: ship wheels and credentials, and say why an installer failed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive, index
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
+
+HERE = ("requirements", "python_version", "package", "wheelhouse", "wheelhouse_digest")
+"""Options that are not for the module, whose arguments the host logs: a requirements file may hold a password."""
+
+
+class ActionModule(Stage):
+    """Build the virtual environment of an application."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the action; modules/gunicorn_venv.py documents its options."""
+        result = super().run(tmp, task_vars)
+        result.pop("invocation", None)
+        failure = result.pop("failure", None)
+        if failure:
+            result["msg"] = message(self._asked(self._indexes(task_vars or {})), failure)
+        return result
+
+    def module_arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Add what the user must not see, and what is on the controller."""
+        indexes = self._indexes(task_vars)
+        payload = {"netrc": index.netrc([each for each in indexes if each])}
+        if payload["netrc"]:
+            enable_pipelining(self._connection)
+        given = super().module_arguments(task_vars)
+        arguments = {
+            **{name: value for name, value in given.items() if name not in HERE},
+            "index_url": indexes[0].url if indexes[0] else "",
+            "extra_index_urls": [each.url for each in indexes[1:] if each],
+            "payload": base64.b64encode(json.dumps(payload).encode()).decode(),
+        }
+        if given.get("wheelhouse") and not self._task.check_mode:
+            arguments["wheels"] = self._ship(str(given["wheelhouse"]), str(given["wheelhouse_digest"]))
+        return arguments
+
+    def _indexes(self, task_vars: dict[str, Any]) -> list[index.Index | None]:
+        """The package index in place of PyPI, where there is one, and then the others."""
+        first = self._templar.template(task_vars.get("gunicorn_index_url", ""))
+        others = self._templar.template(task_vars.get("gunicorn_extra_index_urls", []))
+        try:
+            return [index.parse(str(first)) if first else None, *(index.parse(str(url)) for url in others)]
+        except ValueError as problem:
+            raise AnsibleActionFail(f"gunicorn_index_url, gunicorn_extra_index_urls: {problem}") from None
+
+    def _ship(self, directory: str, digest: str) -> str:
+        """Bring the wheels to the host as one archive; its path there."""
+        handle, packed = tempfile.mkstemp(prefix="pyweb-", suffix=".tar.gz")
+        os.close(handle)
+        try:
+            if source.digest(directory) != digest:
+                raise AnsibleActionFail(
+                    f"gunicorn_wheelhouse: {directory} changed while the play ran; nothing was installed, run it again"
+                )
+            archive.write(directory, [], packed, "wheels")
+            shell = self._connection._shell
+            if not shell.tmpdir:
+                self._make_tmp_path()
+            place: str = shell.join_path(shell.tmpdir, "wheels.tar.gz")
+            self._transfer_file(packed, place)
+            self._fixup_perms2((shell.tmpdir, place))
+        except OSError as problem:
+            raise AnsibleActionFail(f"gunicorn_wheelhouse: can't pack {directory}: {problem}") from problem
+        finally:
+            os.unlink(packed)
+        return place
+
+    def _asked(self, indexes: list[index.Index | None]) -> Asked:
+        """What the message about a failure tells of the task."""
+        given = self._task.args
+        wanted = [*given.get("specifiers", []), *given.get("requirements", [])]
+        return Asked(
+            name=str(given["name"]),
+            installer=str(given.get("installer", "pip")),
+            wanted=[str(line) for line in wanted],
+            python_version=str(given.get("python_version", "")),
+            package=bool(given.get("package")),
+            index_url=indexes[0].url if indexes[0] else "",
+            extra_index_urls=[each.url for each in indexes[1:] if each],
+            wheelhouse=str(given.get("wheelhouse") or ""),
+            tool=str(given.get("tool", "")),
+        )
