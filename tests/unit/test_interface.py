@@ -388,7 +388,7 @@ def test_no_test_knows_the_name_of_a_task(root: Path) -> None:
     """A renamed task would turn `is not in the output` into an assertion that can't fail."""
     names = {task["name"] for path in TASK_FILES for task in tasks(load(path)) if " | " in task["name"]}
     texts = [path.read_text() for place in ("tests", "molecule") for path in (root / place).rglob("*.py")]
-    assert len(names) > 100
+    assert len(names) > 50, "they are found at all"
     assert [name for name in sorted(names) if any(name in text for text in texts)] == []
 
 
