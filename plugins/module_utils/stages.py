@@ -18,7 +18,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import System
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-HEALTH = {
+HEALTH: dict[str, Any] = {
     "type": "dict",
     "default": {},
     "apply_defaults": True,

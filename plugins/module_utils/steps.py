@@ -8,6 +8,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import diff_entry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,8 +39,7 @@ class Steps:
             action()
         self.told.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
-            states = {"before": {"state": "absent"}, "after": {"state": "present"}}
-            self.diff.append({"before_header": path, "after_header": path, **states})
+            self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "present"}))
 
     @property
     def changed(self) -> bool:

@@ -16,11 +16,9 @@ description:
   - Before that, it puts right what an interrupted run may have left in the slot.
 author:
   - The pyweb.deploy authors (@pyweb)
+extends_documentation_fragment:
+  - pyweb.deploy.stage
 options:
-  name:
-    description: Name of the application, C(gunicorn_name) of the role.
-    type: str
-    required: true
   generation:
     description: Id of the generation.
     type: str
@@ -30,10 +28,6 @@ options:
     type: str
     choices: [blue, green]
     default: blue
-  serving:
-    description: Id of the generation that serves meanwhile; empty for none.
-    type: str
-    default: ''
   misnamed_slot:
     description: Slot that serves, where an interrupted run left the service's name at the other one.
     type: str
@@ -50,59 +44,10 @@ options:
     description: Texts of other files by their absolute paths.
     type: dict
     default: {}
-  health:
-    description: What a healthy answer is.
-    type: dict
-    default: {}
-    suboptions:
-      path:
-        description: Path of the request.
-        type: str
-        default: /
-      host:
-        description: Value of the header C(Host).
-        type: str
-        default: localhost
-      status:
-        description: HTTP status codes of a healthy answer.
-        type: list
-        elements: int
-        default: [200]
-      expect:
-        description: Text that the beginning of the body (64 KiB) must contain; empty for any body.
-        type: str
-        default: ''
-      timeout:
-        description: Seconds within which the service must be healthy.
-        type: int
-        default: 30
-      tls:
-        description: Whether to speak TLS. Certificates are not verified.
-        type: bool
-        default: false
   only_commands:
     description: Only wait until the check of an interrupted run runs no command any more, whatever comes of it.
     type: bool
     default: false
-  run:
-    description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
-    type: str
-    default: ''
-attributes:
-  action:
-    support: full
-    description: Tells the module which run of Ansible it works for.
-  check_mode:
-    support: full
-    description: Tells what would be done.
-  diff_mode:
-    support: full
-    description: Shows each file's text before and after.
-notes:
-  - Needs root. Set C(become=true).
-  - Works only for the run that has the deploy lock, see M(pyweb.deploy.gunicorn_lock), and holds it for as long as it
-    lives.
-  - The role calls it with what its plan says. It isn't meant for other playbooks.
 """
 
 EXAMPLES = r"""

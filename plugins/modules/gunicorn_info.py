@@ -319,9 +319,9 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, source
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, source
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS
 
-SLOTS = ("blue", "green")
 KINDS = ("releases", "venvs", "generations")
 ROOTS = "/opt"
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -329,10 +329,10 @@ LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
-LOCK_DIRECTORY = "/run/pyweb.deploy"
 BROUGHT = "/var/lib/pyweb.deploy/packages"
 """Names of the Debian packages that the role installed: tasks/packages.yml writes it, tasks/remove.yml removes it."""
 SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
+LOCK_DIRECTORY = lock.DIRECTORY
 TRIAL = LOCK_DIRECTORY + "/firewall.trial"
 """There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
 ROOT = (0, 0)

@@ -20,7 +20,7 @@ author:
   - The pyweb.deploy authors (@pyweb)
 options:
   owner:
-    description: Name of the user who gets what is written; without it, new files belong to whom the module runs as.
+    description: Name of the owner. Without it, new files belong to the user that the module runs as.
     type: str
     default: ''
   group:

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
+from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import BUSY
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import CERTIFICATES
 
-SLOTS = ("blue", "green")
 SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -33,9 +34,6 @@ SLOT_PLACEHOLDER = "@slot@"
 
 RETURN_WATCH = 1
 """Seconds for which a generation that is gone back to is watched: it has served before, and there may be a hurry."""
-
-BUSY = ("active", "activating", "reloading", "deactivating")
-"""States of a unit in which it has a process."""
 
 
 def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ Data = dict[str, Any]
 
 WHEEL = Pip(("--without-pip",), "/w/pip-1.whl")
 VENV, BUILD = "/opt/shop/venvs/v1", "/opt/shop/build"
+WORK = f"{BUILD}/work"
 OPTIONS = "--disable-pip-version-check --no-input --no-cache-dir"
 FILES = "--requirement /opt/shop/releases/r1/a.txt --requirement /opt/shop/releases/r1/b.txt"
 
@@ -51,7 +52,7 @@ def test_what_pip_is_asked() -> None:
     found = request(specifiers=["gunicorn==27.0.1", "it's a<9"], requirements_files=["a.txt", "b.txt"])
     assert venv.pip_script(found, WHEEL).splitlines() == [
         "set -e",
-        f"cd {BUILD}/work",
+        f"cd {WORK}",
         f"/usr/bin/python3 -I -m venv --without-pip {VENV}",
         f"{VENV}/bin/python /w/pip-1.whl/pip install {OPTIONS} {FILES} -- gunicorn==27.0.1 'it'\"'\"'s a<9'",
     ]
@@ -115,7 +116,7 @@ def test_uv_is_installed_by_its_hashes() -> None:
     assert lines[3].endswith(f" --only-binary uv --no-deps --requirement {BUILD}/uv.txt")
 
 
-UV = f"/opt/shop/venvs/uv-1.2/bin/uv --system-certs --no-progress --no-python-downloads --cache-dir {BUILD}/work/cache"
+UV = f"/opt/shop/venvs/uv-1.2/bin/uv --system-certs --no-progress --no-python-downloads --cache-dir {WORK}/cache"
 INSTALL = f"{UV} pip install --python {VENV} --compile-bytecode --link-mode copy"
 
 
@@ -123,7 +124,7 @@ def test_what_uv_is_asked() -> None:
     found = request(installer="uv", tool="uv-1.2", specifiers=["a"], requirements_files=["requirements.txt"])
     assert venv.uv_script(found).splitlines() == [
         "set -e",
-        f"cd {BUILD}/work",
+        f"cd {WORK}",
         f"{UV} venv --no-project --python /usr/bin/python3 --allow-existing {VENV}",
         f"{INSTALL} --requirement /opt/shop/releases/r1/requirements.txt -- a",
     ]
@@ -133,8 +134,8 @@ def test_uv_reads_its_lock_file_first() -> None:
     found = request(installer="uv", tool="uv-1.2", requirements_files=["uv.lock"])
     export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3"
     assert venv.uv_script(found).splitlines()[3:] == [
-        f"{UV} {export} --project /opt/shop/releases/r1 --output-file {BUILD}/work/uv.lock.txt",
-        f"{INSTALL} --requirement {BUILD}/work/uv.lock.txt --",
+        f"{UV} {export} --project /opt/shop/releases/r1 --output-file {WORK}/uv.lock.txt",
+        f"{INSTALL} --requirement {WORK}/uv.lock.txt --",
     ]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pyweb.deploy.plugins.doc_fragments import stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_check, gunicorn_switch
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
@@ -117,10 +119,14 @@ def test_documented_defaults_are_the_ones_in_use(defaults: Data, internal: Data)
 def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) -> None:
     keys = set(internal["__gunicorn_default_health"])
     assert keys == set(validation.HEALTH_KEYS)
-    check, switch = (yaml.safe_load(each.DOCUMENTATION)["options"] for each in (gunicorn_check, gunicorn_switch))
-    assert {*keys, "tls"} == {*check["health"]["suboptions"], "watch"}, "tls follows from the settings"
-    assert switch["health"] == check["health"]
-    assert set(switch["public"]["suboptions"]) == {"host", "port", "path"}
+    check, switch = (yaml.safe_load(each.DOCUMENTATION) for each in (gunicorn_check, gunicorn_switch))
+    health = yaml.safe_load(stage.ModuleDocFragment.DOCUMENTATION)["options"]["health"]["suboptions"]
+    assert {*keys, "tls"} == {*health, "watch"}, "tls follows from the settings"
+    assert set(health) == set(HEALTH["options"])
+    for each in (check, switch):
+        assert each["extends_documentation_fragment"] == ["pyweb.deploy.stage"]
+        assert "health" not in each["options"], "of both it is the same"
+    assert set(switch["options"]["public"]["suboptions"]) == {"host", "port", "path"}
 
 
 def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:
