@@ -23,13 +23,12 @@ HERE = ("requirements", "python_version", "package", "wheelhouse", "wheelhouse_d
 class ActionModule(Stage):
     """Build the virtual environment of an application."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the action; modules/gunicorn_venv.py documents its options."""
-        result = super().run(tmp, task_vars)
-        result.pop("invocation", None)
+    def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run the module; modules/gunicorn_venv.py documents its options."""
+        result = super().run_module(arguments, task_vars)
         failure = result.pop("failure", None)
         if failure:
-            result["msg"] = message(self._asked(self._indexes(task_vars or {})), failure)
+            result["msg"] = message(self._asked(self._indexes(task_vars)), failure)
         return result
 
     def module_arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -91,9 +91,9 @@ class CallbackModule(CallbackBase):
         action = task.resolved_action or task.action
         if action == "ansible.builtin.set_fact" and "__gunicorn_plan" in result.result.get("ansible_facts", {}):
             self._summary.planned(host, now, result.result["ansible_facts"]["__gunicorn_plan"], bool(task.check_mode))
-        elif action == "pyweb.deploy.gunicorn_switch" and not task.check_mode:
+        elif action == "pyweb.deploy.gunicorn_switch" and not task.check_mode and "problem" not in result.result:
             self._summary.switched(host, now)
-        elif action == "pyweb.deploy.gunicorn_lock" and task.args.get("state") == "released":
+        elif action == "pyweb.deploy.gunicorn_result" and "problem" not in task.args:
             self._summary.released(host, now)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:

@@ -48,10 +48,10 @@ options:
         description: Whether to speak TLS. Certificates are not verified.
         type: bool
         default: false
-  run:
+  lease:
     description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
-    type: str
-    default: ''
+    type: dict
+    default: {}
 attributes:
   action:
     support: full
@@ -64,7 +64,7 @@ attributes:
     description: Shows each file's text before and after.
 notes:
   - Needs root. Set C(become=true).
-  - Works only for the run that has the deploy lock, see M(pyweb.deploy.gunicorn_lock), and holds it for as long as it
-    lives.
+  - Takes the deploy lock for its run, see M(pyweb.deploy.gunicorn_lock), and fails where another run has it. The run
+    keeps it until the last of its stages has ended.
   - The role calls it with what its plan says. It isn't meant for other playbooks.
 """

@@ -38,6 +38,7 @@ _value:
   type: dict
 """
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,9 +50,10 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_r
 def gunicorn_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
     """Decide what a run has to do; see `make_plan`, and `make_removal` where the application is to be absent."""
     try:
-        return (make_removal if desired["state"] == "absent" else make_plan)(desired, observed)
+        plan = (make_removal if desired["state"] == "absent" else make_plan)(desired, observed)
     except KeyError as missing:
         raise AnsibleFilterError(f"gunicorn_plan: the key {missing} is missing from its input") from missing
+    return {**plan, "token": uuid.uuid4().hex}
 
 
 class FilterModule:

@@ -16,6 +16,7 @@ import pwd
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import accounts
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 
 if TYPE_CHECKING:
@@ -189,11 +190,7 @@ class BuildUnit:
 
     def create_user(self) -> None:
         """Create the user, who can't log in and owns nothing."""
-        command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-        command += ["--shell", "/usr/sbin/nologin", "--comment", COMMENT.format(name=self.name), user_name(self.name)]
-        code, out, err = self._run(command)
-        if code != 0:
-            raise BuildError(f"useradd {user_name(self.name)} failed: {(err or out).strip()}")
+        accounts.create(self._run, user_name(self.name), COMMENT.format(name=self.name))
 
     @property
     def owner(self) -> tuple[int, int]:

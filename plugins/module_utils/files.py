@@ -7,12 +7,16 @@ The one place where the modules of a deploy write, so that tests can let any cal
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import shutil
 import stat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+if TYPE_CHECKING:
+    from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
 
 def read(path: str) -> bytes | None:
@@ -95,28 +99,54 @@ class Files:
 
     def file(self, path: str, text: str, wanted: Attributes, force: bool = True) -> bool:
         """Write a file where it differs, also in its attributes, and tell whether it did."""
-        before, found, content = len(self.diff), read(path), text.encode("utf-8")
-        if found is not None and not force:
-            return False
+        return (force or not os.path.exists(path)) and self.content(path, text.encode("utf-8"), wanted)
+
+    def content(self, path: str, content: bytes, wanted: Attributes) -> bool:
+        """Do the same with bytes."""
+        before, found = len(self.diff), read(path)
         if found == content:
             self.set_attributes(path, False, wanted)
             return len(self.diff) > before
-        self.diff.append(diff_entry(path, (found or b"").decode("utf-8", "replace"), text))
-        if found is not None:
-            was = os.stat(path)
-            kept = (was.st_uid, was.st_gid, stat.S_IMODE(was.st_mode))
+        texts = ((each or b"").decode("utf-8", "replace") for each in (found, content))
+        self.diff.append(diff_entry(path, *texts))
         if not self.check:
-            beside = temporary(path)
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # a name that survives a crash must not lead to an empty file
-            if found is not None:  # what is not asked for stays as it was
-                os.chown(beside, *kept[:2])
-                os.chmod(beside, kept[2])
-            self.set_attributes(beside, True, wanted)
-            os.rename(beside, path)
+            self.replace(path, content, wanted)
         return True
+
+    def replace(self, path: str, content: bytes, wanted: Attributes) -> None:
+        """Put a file in its place as a whole. What isn't asked for of its attributes stays as it was."""
+        was = os.stat(path) if os.path.exists(path) else None
+        beside = temporary(path)
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a name that survives a crash must not lead to an empty file
+        if was:
+            os.chown(beside, was.st_uid, was.st_gid)
+            os.chmod(beside, stat.S_IMODE(was.st_mode))
+        self.set_attributes(beside, True, wanted)
+        os.rename(beside, path)
+
+    def quietly(self, path: str, text: str) -> None:
+        """Write a file that is gone again when all is done: no change that anybody has to know of."""
+        self.replace(path, text.encode("utf-8"), FOR_ALL)
+
+    def tree(self, path: str, fill: Callable[[str], None], run: Command) -> None:
+        """Make a directory that isn't there yet as a whole: it has its name once all of it is on the disk."""
+        self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "directory"}))
+        if self.check:
+            return
+        directory, name = os.path.split(path)
+        beside = os.path.join(directory, f".{name}.new")
+        if os.path.lexists(beside):
+            shutil.rmtree(beside)
+        os.mkdir(beside)
+        os.chmod(beside, 0o755)  # noqa: S103 - the user of the application reads it
+        fill(beside)
+        code, out, err = run(["sync", "--file-system", beside])
+        if code != 0:
+            raise OSError(errno.EIO, f"sync failed: {(err or out).strip()}", path)
+        os.rename(beside, path)
 
     def link(self, path: str, wanted: str) -> None:
         """Make a link where it differs."""

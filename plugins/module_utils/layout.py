@@ -7,6 +7,11 @@ from __future__ import annotations
 import os
 
 SLOTS = ("blue", "green")
+KINDS = ("releases", "venvs", "generations")
+"""Directories of an application for what it consists of."""
+
+COMPLETE = ".complete"
+"""A file that the directory of a release or of a venv has once all of it is there."""
 
 
 class Layout:
@@ -17,6 +22,9 @@ class Layout:
         self.home = os.path.join(root, "opt", name)
         self.units = os.path.join(root, "etc", "systemd", "system")
         self.socket = name + ".socket"
+        self.packages = os.path.join(root, "var", "lib", "pyweb.deploy", "packages")
+        """Debian packages that came to the host with any application of the role, a line each."""
+        self.packages_before = self.packages + ".before"
         self.alias = os.path.join(self.units, name + ".service")
         """The link of systemd whose name the service has; it leads to the unit of the slot that serves."""
 
@@ -27,6 +35,10 @@ class Layout:
     def generation(self, identity: str) -> str:
         """Directory of a generation."""
         return os.path.join(self.home, "generations", identity)
+
+    def code(self, digest: str) -> str:
+        """Directory of the code with that digest."""
+        return os.path.join(self.home, "releases", digest)
 
     def live(self) -> str:
         """Slot that the alias leads to; empty where there is none."""

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import lock
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
-from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
@@ -34,8 +34,36 @@ HEALTH: dict[str, Any] = {
 """Specification of the option ``health``."""
 
 
-def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], None]) -> None:
-    """Do the work of a module for the run that has the deploy lock, and leave the module with the result."""
+LEASE: dict[str, Any] = {"type": "dict", "default": {}}
+"""Specification of the option ``lease``, which plugin_utils/stage.py fills."""
+
+
+@contextlib.contextmanager
+def deploy_lock(module: AnsibleModule) -> Iterator[None]:
+    """Hold the deploy lock while a module works. Its run keeps it for the next stage, unless this was the last one.
+
+    In check mode there is nothing to keep others from. Raises `lock.LockError`.
+    """
+    if module.check_mode:
+        yield
+        return
+    name, lease = module.params["name"], module.params["lease"]
+    systemd = Systemd(module.run_command)
+    with lock.open_file(name) as file:
+        lock.take(file, name, lease, lambda: systemd.stop(build_unit.unit_name(name)))
+        try:
+            yield
+        except BaseException:
+            lock.leave(file, 0)
+            raise
+        lock.leave(file, lease["then"])
+
+
+def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any]) -> None:
+    """Do the work of a module for the run that has the deploy lock, and leave the module with the result.
+
+    `work` may return more of the result, as a dictionary.
+    """
     module.no_log_values.clear()  # what no_log keeps out of the journal, --diff may show
     layout, files, steps = Layout(module.params["name"]), Files(module.check_mode), Steps(module.check_mode)
     systemd = Systemd(module.run_command)
@@ -43,27 +71,28 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], None]
     def service(slot: str) -> Service:
         return Service(module.run_command, f"{layout.name}-{slot}", module.params["health"])
 
-    held: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     failure: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     try:
-        if not module.check_mode:
-            held = lock.hold(layout.name, module.params["run"])
-        with held:
-            work(Host(layout, systemd, files, steps, service), module)
+        with deploy_lock(module):
+            more = work(Host(layout, systemd, files, steps, service), module) or {}
     except UnhealthyError as problem:
         failure = {"msg": str(problem), "reason": problem.reason}
-    except (SystemdError, lock.LockError) as problem:
+    except lock.LockError as problem:
+        failure = {"msg": str(problem), "reason": str(problem), **problem.told}
+    except (SystemdError, StageError) as problem:
         failure = {"msg": str(problem), "reason": str(problem).split("\n", 1)[0]}
     except OSError as problem:
         failure = {"msg": f"can't write {problem.filename}: {problem.strerror}"}
         failure["reason"] = failure["msg"]
     result = {
+        **more,
         "changed": bool(files.diff or steps.changed),
         "steps": steps.told,
         "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
     }
     if module._diff:
-        result["diff"] = files.diff
+        result["diff"] = [*files.diff, *steps.diff]
     if failure:
         module.fail_json(**failure, **result)
     module.exit_json(**result)

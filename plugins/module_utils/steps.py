@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class StageError(Exception):
+    """A stage can't go on; the text is for people."""
+
+
 class Steps:
     """What a module did, or would do in check mode."""
 

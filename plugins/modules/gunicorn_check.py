@@ -78,7 +78,7 @@ reason:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, run_stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, LEASE, run_stage
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, Host
 
 
@@ -105,7 +105,7 @@ def main() -> None:
             "files": {"type": "dict", "default": {}, "no_log": True},
             "health": HEALTH,
             "only_commands": {"type": "bool", "default": False},
-            "run": {"type": "str", "default": ""},
+            "lease": LEASE,
         },
         supports_check_mode=True,
     )

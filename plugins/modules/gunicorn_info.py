@@ -167,6 +167,9 @@ gunicorn:
       type: list
       elements: str
       sample: [procps, python3-pip-whl, ufw]
+    unrecorded_packages:
+      description: Whether a run was cut off while Debian packages came, so that the list of them isn't written yet.
+      type: bool
     shared:
       description: Directories that all applications of the role share, each with the names in it.
       type: dict
@@ -266,6 +269,9 @@ gunicorn:
     last_run:
       description: Token of the run that changed the application last since the host started; empty for none.
       type: str
+    at_work:
+      description: Whether one of the role's modules is changing the application right now.
+      type: bool
     ssh_ports:
       description: TCP ports that the SSH server listens on for other machines.
       type: list
@@ -508,6 +514,7 @@ class Host:
             "missing_directories": [name for name in KINDS if not os.path.isdir(os.path.join(self.root, name))],
             "applications": [name for name in self.applications() if name != self.name],
             "brought": read(BROUGHT).split(),
+            "unrecorded_packages": os.path.exists(BROUGHT + ".before"),
             "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},
             "units": units,
             "live": self.live(),
@@ -528,6 +535,7 @@ class Host:
             "neighbours": self.neighbours(),
             "glance": self.glances() if self.module.params["glance"] else {},
             "last_run": self.last_run(),
+            "at_work": lock.is_held(self.name),
             "ssh_ports": self.ssh_ports(listening, others[SSH_SOCKET]),
             "ssh_connection": self.ssh_connection(),
             "ipv6": os.path.exists("/proc/net/if_inet6"),

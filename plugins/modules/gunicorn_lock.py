@@ -12,7 +12,7 @@ version_added: "0.1.0"
 description:
   - Lets one run of Ansible at a time change an application. While one run has the lock, another one fails.
   - A run that has ended without releasing the lock doesn't hold up the next one from the same controller. For runs
-    from other controllers the lock ends after O(lease) seconds, or when the host restarts.
+    from other controllers the lock ends an hour after the last module of the run began, or when the host restarts.
   - Killing Ansible doesn't kill the module that it has started on the host. While one of the role's modules that build
     or switch still works for a run that has ended, this stops its build, and waits until the module has ended.
 author:
@@ -27,24 +27,10 @@ options:
     type: str
     choices: [held, released]
     default: held
-  last_run:
-    description:
-      - RV(pyweb.deploy.gunicorn_info#module:gunicorn.last_run) of the observation that this run acts on. The lock isn't
-        given where another run had it since.
-    type: str
-    default: ''
   lease:
-    description: Seconds after which a run of another controller counts as ended.
-    type: int
-    default: 3600
-  holder:
-    description: This run, as the action plugin describes it. Not for playbooks.
+    description: The run and for how long it gets the lock, as the action plugin gives it. Not for playbooks.
     type: dict
-    required: false
-  dead:
-    description: Run that has ended without releasing the lock, as the action plugin found out. Not for playbooks.
-    type: str
-    default: ''
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -85,52 +71,33 @@ waited:
   type: bool
 """
 
-import os
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import LEASE
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
 
-def refusal(found: dict[str, Any], holder: dict[str, Any], last_run: str, dead: str, now: float) -> str:
-    """Why the lock can't be had; empty where it can.
-
-    `found` is what the file holds: the run that had the lock last with ``until``, the second (of the host's clock since
-    its start) at which its lease ends; 0 once it released the lock.
-    """
-    name = found.get("name", "")
-    if found.get("run") in (None, holder["run"]):
-        return ""
-    if found["until"] > now and found["run"] != dead:
-        return (
-            f"{name}: another run is changing it: that of {found['user']} on {found['controller']} (process "
-            f"{found['pid']}), since {found['since']}. Wait until it has ended, then run again. If it was cut off: "
-            f"`truncate --size 0 {lock.DIRECTORY}/{name}.lock` on the host"
-        )
-    if found["run"] != last_run:
-        return (
-            f"{name}: another run has changed it since this one looked: that of {found['user']} on "
-            f"{found['controller']}. Run again"
-        )
-    return ""
-
-
-def refuse(module: AnsibleModule, found: dict[str, Any]) -> None:
-    """Leave the module where the lock can't be had."""
-    now = time.monotonic()
-    reason = refusal(found, module.params["holder"], module.params["last_run"], module.params["dead"], now)
-    if reason:
-        module.fail_json(msg=reason, holder=found, busy=found["until"] > now)
-
-
-def stop_build(module: AnsibleModule, name: str) -> None:
-    """Stop the build of a run that has ended: whoever waits for it goes on at once, and fails."""
+def acquire(module: AnsibleModule, name: str) -> dict[str, Any]:
+    """Acquire the lock, or leave the module with the reason why not."""
+    systemd = Systemd(module.run_command)
     try:
-        Systemd(module.run_command).stop(build_unit.unit_name(name))
+        with lock.open_file(name) as file:
+            lock.take(file, name, module.params["lease"], lambda: systemd.stop(build_unit.unit_name(name)))
+    except lock.LockError as problem:
+        module.fail_json(msg=str(problem), **problem.told)
     except SystemdError as problem:
         module.fail_json(msg=f"{name}: can't stop the build of an interrupted run: {problem}")
+    return {"holder": module.params["lease"]["holder"]}
+
+
+def release(name: str, run: str) -> dict[str, Any]:
+    """Give the lock back, if this run has it."""
+    with lock.open_file(name) as file:
+        if lock.read(file).get("run") == run:
+            lock.leave(file, 0)
+    return {}
 
 
 def main() -> None:
@@ -139,31 +106,16 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
-            "last_run": {"type": "str", "default": ""},
-            "lease": {"type": "int", "default": 3600},
-            "holder": {"type": "dict"},
-            "dead": {"type": "str", "default": ""},
+            "lease": LEASE,
         },
         supports_check_mode=True,
     )
     if module.check_mode:
         module.exit_json(changed=False)
-    name, holder = module.params["name"], module.params["holder"]
-    with lock.open_file(name) as file:
-        if module.params["state"] == "released":
-            found = lock.read(file)
-            if found.get("run") == holder["run"]:
-                lock.write(file, {**found, "until": 0})
-            module.exit_json(changed=False)
-        free = lock.try_flock(file)
-        refuse(module, lock.read(file))
-        # A build may go on without the module that started it.
-        if not free or os.path.exists(build_unit.unit_path(name)):
-            stop_build(module, name)
-        if not free:
-            module.fail_json(msg=f"{name}: a module of an interrupted run still works on the host", working=True)
-        lock.write(file, {**holder, "name": name, "until": time.monotonic() + module.params["lease"]})
-    module.exit_json(changed=False, holder=holder)
+    name = module.params["name"]
+    if module.params["state"] == "released":
+        module.exit_json(changed=False, **release(name, module.params["lease"]["holder"]["run"]))
+    module.exit_json(changed=False, **acquire(module, name))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ reason:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, run_stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, LEASE, run_stage
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host, Switch
 
 SLOT = {"type": "str", "choices": ["blue", "green"], "required": True}
@@ -174,7 +174,7 @@ def main() -> None:
             },
             "previous": {"type": "str", "default": ""},
             "obsolete": {"type": "list", "elements": "str", "default": []},
-            "run": {"type": "str", "default": ""},
+            "lease": LEASE,
         },
         supports_check_mode=True,
     )

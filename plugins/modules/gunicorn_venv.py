@@ -21,7 +21,7 @@ description:
     C(/etc/uv/uv.toml).
   - The action plugin adds the credentials of the package indexes, which it takes from the variables
     C(gunicorn_index_url) and C(gunicorn_extra_index_urls), and ships O(wheelhouse).
-  - The run must have the lock that M(pyweb.deploy.gunicorn_lock) gives.
+  - Takes the deploy lock for its run, see M(pyweb.deploy.gunicorn_lock), and fails where another run has it.
 author:
   - The pyweb.deploy authors (@pyweb)
 options:
@@ -111,10 +111,10 @@ options:
     description: Set by the action plugin. Credentials of the indexes, as JSON in Base64.
     type: str
     default: ''
-  run:
+  lease:
     description: Set by the action plugin. Which run of Ansible this is.
-    type: str
-    default: ''
+    type: dict
+    default: {}
   timeout:
     description: Seconds that a build may take. What takes longer is ended, and the module fails.
     type: int
@@ -185,6 +185,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import BuildError, BuildUnit
 from ansible_collections.pyweb.deploy.plugins.module_utils.copying import CopyError
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import LEASE, deploy_lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 from ansible_collections.pyweb.deploy.plugins.module_utils.venv import InstallFailedError, Request, VenvStage
 
@@ -209,7 +211,7 @@ ARGUMENTS: dict[str, Any] = {
     "index_url": {"type": "str", "default": ""},
     "extra_index_urls": {"type": "list", "elements": "str", "default": []},
     "payload": {"type": "str", "default": "", "no_log": True},
-    "run": {"type": "str", "default": ""},
+    "lease": LEASE,
     "timeout": {"type": "int", "default": 1800},
     "python_version": {"type": "str", "default": ""},
     "package": {"type": "bool", "default": False},
@@ -231,17 +233,14 @@ def main() -> None:
     unit = BuildUnit(request.name, Systemd(module.run_command), module.run_command, params["timeout"])
     stage = VenvStage(request, unit, module.run_command, os.environ)
     try:
-        if module.check_mode:
-            steps = stage.run(check=True)
-        else:
-            with lock.hold(request.name, params["run"]):
-                steps = stage.run(check=False)
+        with deploy_lock(module):
+            steps = stage.run(module.check_mode)
     except InstallFailedError as failure:
         module.fail_json(msg=f"{failure.told['installer']} failed: {failure}", failure=failure.told)
-    except (BuildError, CopyError, SystemdError) as problem:
+    except (BuildError, CopyError, StageError, SystemdError) as problem:
         module.fail_json(msg=f"{request.name}: can't build the virtual environment: {problem}")
     except lock.LockError as problem:
-        module.fail_json(msg=str(problem))
+        module.fail_json(msg=str(problem), **problem.told)
     except OSError as problem:
         module.fail_json(msg=f"{request.name}: can't build the virtual environment: {problem}")
     shown = {"diff": steps.diff} if module._diff else {}

@@ -57,6 +57,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``public_socket``: text of the public socket's unit;
       ``log_rotation``: text of the configuration of logrotate; empty where the logs go to the journal;
       ``check_config``: text of the program that checks a configuration;
+      ``drain`` and ``enroll``: whether the user has tasks to take the host out of a load balancer, and to put it back;
       ``rules``: dictionaries with ``port``, ``source``, ``destination``, ``interface`` (empty for all of them) and
       ``action`` (``allow`` or ``limit``), or ``None`` to leave the firewall alone;
       ``firewall_enable``.
@@ -64,14 +65,15 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     `observed` is what the module ``gunicorn_info`` returns.
 
     Returns a dictionary: ``problems`` (messages; the run must stop), ``id`` of the generation, ``slot`` that it gets
-    and ``old_slot`` that serves until then, one boolean or list per stage, and ``summary`` for people.
+    and ``old_slot`` that serves until then, one boolean or list per stage, ``stages`` (those that have something to
+    do) and ``summary`` for people.
     """
     restore = str(desired["restore"])
     if restore:
         restore = observed["previous"] if restore == "previous" else restore
         problems = list(_restore_problems(desired, observed, restore))
         if problems:
-            return {"problems": problems, "name": desired["name"], "summary": [], "work": False}
+            return {"problems": problems, "name": desired["name"], "summary": [], "work": False, "stages": []}
         desired = _as_recorded(desired, observed, restore)
     identity = restore or generation_id(desired)
     live = _live_slot(observed)
@@ -124,7 +126,6 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "create_user": desired["create_user"] and not observed["user"],
         "release": not desired["existing"] and (force or desired["release"] not in observed["releases"]),
         "venv": force or desired["venv"] not in observed["venvs"],
-        "leftovers": _leftovers(desired, observed),
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
         "log_rotation": log_rotation,
@@ -151,12 +152,31 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     lacking = plan["missing_packages"] or observed["missing_directories"] or _differing(checker, observed["files"])
     plan["prepare"] = bool(lacking) or plan["create_user"] or force
     plan["check"] = bool(switch or plan["units"] or log_rotation or plan["misnamed_slot"])
-    plan["build"] = plan["prepare"] or plan["release"] or plan["venv"]
-    plan["work"] = any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
+    plan["stages"] = _stages(desired, observed, plan)
+    plan["work"] = bool(plan["stages"])
+    plan["last_run"] = observed["last_run"]
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
     plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
     plan["unshown"] = difference.unshown(desired, plan)
     return plan
+
+
+def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Names of the stages that have something to do, in their order."""
+    force = desired["force"]
+    stages = {
+        "code": plan["prepare"] or plan["release"],
+        "packages": plan["missing_packages"] or observed["unrecorded_packages"] or (force and plan["packages"]),
+        "venv": plan["venv"],
+        "release": plan["configure"],
+        "firewall": plan["firewall"],
+        "check": plan["check"],
+        "drain": desired["drain"] and plan["switch"],
+        "switch": plan["activate"],
+        "enroll": desired["enroll"] and plan["activate"],
+        "prune": plan["obsolete_rules"] or (plan["prune"] and not plan["activate"]),
+    }
+    return [name for name, needed in stages.items() if needed]
 
 
 def generation_id(desired: Mapping[str, Any]) -> str:
@@ -358,12 +378,6 @@ def _socket_stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> di
         for item in observed["listening"]
     )
     return {"change": restart or differs, "restart": restart, "conflict": restart and conflict}
-
-
-def _leftovers(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> list[str]:
-    """What an interrupted run left in the way of the release. For the venv, the module gunicorn_venv does that."""
-    release = f"/opt/{desired['name']}/releases/{desired['release']}"
-    return [release] if release in observed["unfinished"] else []
 
 
 def build_remains(name: str) -> list[str]:

@@ -9,9 +9,11 @@ import datetime
 import getpass
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
@@ -78,16 +80,85 @@ def enable_pipelining(connection: Any) -> None:
         connection.set_option("pipelining", True)
 
 
+AT_WORK = 3600
+"""Seconds for which a run keeps the lock while one of its modules works, or what isn't ours: apt, a hook."""
+
+BETWEEN = 300
+"""Seconds for which it keeps the lock from one of its modules to the next."""
+
+OURS = ("code", "venv", "release", "check", "switch", "remove")
+"""Stages whose modules take and keep the lock themselves."""
+
+REGISTERED = (
+    "wait",
+    "lock",
+    "code",
+    "packages",
+    "venv",
+    "release",
+    "firewall",
+    "check",
+    "drain",
+    "switch",
+    "enroll",
+    "prune",
+    "remove",
+)
+"""Stages in the order of the role, which registers the result of each as ``__gunicorn_stage_NAME``."""
+
+
+def keep(stage: str, stages: Sequence[str]) -> int:
+    """Seconds for which a run keeps the lock after one of its stages: none after the last."""
+    following = stages[stages.index(stage) + 1 :] if stage in stages else []
+    if not following:
+        return 0
+    return BETWEEN if following[0] in OURS else AT_WORK
+
+
+def find_problem(task_vars: Mapping[str, Any]) -> str:
+    """Why the first stage failed that did; empty where none has. What is left of another plan doesn't count."""
+    token = task_vars.get("__gunicorn_plan", {}).get("token")
+    results = (task_vars.get(f"__gunicorn_stage_{stage}", {}) for stage in REGISTERED)
+    return next((str(each["problem"]) for each in results if each.get("problem") and each.get("plan") == token), "")
+
+
 class Stage(ActionBase):
-    """Run the module of the same name, for the run that the process which started all tasks is."""
+    """Run the module of the same name, for the run that the process which started all tasks is.
+
+    It doesn't fail, but returns ``problem``: what was begun has to be put right first, see gunicorn_result. After a
+    stage with a problem it does nothing. Outside the role, without a plan, it fails as any module does.
+
+    Reads ``__gunicorn_plan``: ``stages``, the names of all that the run goes through; ``last_run``, who had the deploy
+    lock when the host was observed; ``token``, by which results of other plans are told apart.
+    """
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action; the module documents its options."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.module_arguments(task_vars or {})
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        given = task_vars or {}
+        if find_problem(given):
+            return {**result, "skipped": True, "skip_reason": "An earlier stage failed"}
+        try:
+            result.update(self.run_module(self.module_arguments(given), given))
+        except AnsibleActionFail as problem:
+            result.update(failed=True, msg=str(problem))
+        result.pop("invocation", None)
+        if result.get("failed") and "__gunicorn_plan" in given:
+            result.update(failed=False, problem=str(result.pop("msg")), plan=given["__gunicorn_plan"]["token"])
+        return result
+
+    def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run the module with the deploy lock; a run of this machine that has ended doesn't keep it."""
+        plan = task_vars.get("__gunicorn_plan", {})
+        then = keep(self._task.action.rpartition("_")[2], plan.get("stages", []))
+        lease = {"holder": this_run(os.getppid()), "last_run": plan.get("last_run", ""), "dead": ""}
+        lease.update(seconds=AT_WORK, then=then)
+        result: dict[str, Any] = self._execute_module(module_args={**arguments, "lease": lease}, task_vars=task_vars)
+        if result.get("busy") and has_ended(result["holder"], lease["holder"]["machine"]):
+            lease["dead"] = result["holder"]["run"]
+            result = self._execute_module(module_args={**arguments, "lease": lease}, task_vars=task_vars)
         return result
 
     def module_arguments(self, _task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Give the module's arguments: those of the task, and which run this is."""
-        return {**self._task.args, "run": this_run(os.getppid())["run"]}
+        """Give the module's arguments, but for the lease: those of the task."""
+        return dict(self._task.args)

@@ -110,8 +110,8 @@ def _drift(found: Mapping[str, Any]) -> Row:
         return {"drift": None, "drift_unknown": "a deploy would stop: " + one_line(plan["problems"][0])}
     if not plan["work"]:
         return {"drift": [], "drift_unknown": ""}
-    stages = [stage for stage in ("build", "configure", "firewall", "activate", "prune") if plan[stage]]
-    return {"drift": plan["summary"] or ["a deploy has something to " + ", ".join(stages)], "drift_unknown": ""}
+    stages = f"stages of a deploy with something to do: {', '.join(plan['stages'])}"
+    return {"drift": plan["summary"] or [stages], "drift_unknown": ""}
 
 
 def _complaint(row: Row, strict: bool) -> str:

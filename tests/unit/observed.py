@@ -22,6 +22,7 @@ NEW_SERVER: dict[str, Any] = {
     "missing_directories": ["releases", "venvs", "generations"],
     "applications": [],
     "brought": [],
+    "unrecorded_packages": False,
     "shared": {},
     "units": {
         unit: {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Listen": []}
@@ -46,6 +47,7 @@ NEW_SERVER: dict[str, Any] = {
     "missing": [],
     "refused_options": [],
     "last_run": "",
+    "at_work": False,
     "ssh_ports": [22],
     "ssh_connection": {"client": "192.0.2.5", "port": 22},
     "ipv6": True,

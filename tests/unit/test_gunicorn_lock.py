@@ -21,8 +21,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible.playbook.task import Task
 from ansible.utils.display import Display
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_lock as action
-from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock as deploy_lock
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import deploy_lock as deploy_lock_of
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_lock
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import stage
@@ -56,7 +56,9 @@ def lock(directory: Path, capsys: pytest.CaptureFixture[str]) -> Lock:
     assert not directory.exists()
 
     def run(**arguments: Any) -> Data:
-        with patch_module_args({"name": "shop", **arguments}), pytest.raises(SystemExit):
+        given = {"last_run": "", "dead": "", "seconds": 3600, **arguments.pop("lease", {})}
+        lease = {key: arguments.pop(key, given.get(key)) for key in ("holder", *given)}
+        with patch_module_args({"name": "shop", "lease": lease, **arguments}), pytest.raises(SystemExit):
             gunicorn_lock.main()
         found: Data = json.loads(capsys.readouterr().out)
         assert found.get("changed", False) is False
@@ -151,7 +153,7 @@ def test_giving_back_what_nobody_has(lock: Lock) -> None:
 def test_the_lock_ends_after_an_hour(lock: Lock, monkeypatch: pytest.MonkeyPatch, passed: float, free: bool) -> None:
     lock(holder=A)
     now = time.monotonic()
-    monkeypatch.setattr(gunicorn_lock, "time", SimpleNamespace(monotonic=lambda: now + passed))
+    monkeypatch.setattr(deploy_lock, "time", SimpleNamespace(monotonic=lambda: now + passed, sleep=time.sleep))
     assert held(lock(holder=B, last_run="a")) is free
     assert not held(lock(holder=holder("c")))
 
@@ -196,14 +198,12 @@ def stopped() -> Iterator[list[str]]:
         yield units
 
 
-def test_a_build_that_goes_on_without_its_module_is_stopped(
-    lock: Lock, stopped: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build_unit, "UNITS", str(tmp_path))
+def test_a_build_that_goes_on_without_its_module_is_stopped(lock: Lock, stopped: list[str]) -> None:
+    assert held(lock(holder=A))
+    stopped.clear()
     assert held(lock(holder=A))
     assert stopped == []
-    (tmp_path / "shop-build.service").touch()
-    assert held(lock(holder=A))
+    assert held(lock(holder=B, last_run="a", dead="a"))
     assert stopped == ["shop-build.service"]
 
 
@@ -251,29 +251,80 @@ def test_giving_it_back_while_a_module_works(lock: Lock, directory: Path) -> Non
         assert lock(holder=B, last_run="a")["working"] is True
 
 
-def test_a_module_works_for_the_run_that_has_the_lock(lock: Lock) -> None:
-    lock(holder=A)
-    with deploy_lock.hold("shop", "a"):
+class Module:
+    """A module at work, as far as the lock sees it."""
+
+    check_mode = False
+    run_command = None
+
+    def __init__(self, run: Data, last_run: str = "", then: float = 300) -> None:
+        lease = {"holder": run, "last_run": last_run, "dead": "", "seconds": 3600, "then": then}
+        self.params = {"name": "shop", "lease": lease}
+
+
+def until(directory: Path) -> float:
+    """Seconds for which the lock is still kept."""
+    return float(content(directory)["until"]) - time.monotonic()
+
+
+def test_the_first_module_of_a_run_takes_the_lock_and_each_one_keeps_it(directory: Path) -> None:
+    for last_run in ("", "seen before"):
+        with deploy_lock_of(Module(A, last_run)):
+            assert content(directory)["run"] == "a"
+            assert until(directory) > 3000
+        assert 0 < until(directory) < 301
+    with pytest.raises(deploy_lock.LockError, match="another run is changing it"), deploy_lock_of(Module(B, "a")):
         pass
-    with pytest.raises(deploy_lock.LockError, match="shop: the deploy lock isn't this run's any more"):
-        deploy_lock.hold("shop", "b")
+
+
+def test_the_last_module_gives_it_back(directory: Path) -> None:
+    with deploy_lock_of(Module(A, then=0)):
+        pass
+    assert content(directory)["until"] == 0
+    with deploy_lock_of(Module(B, "a")):
+        pass
+
+
+def test_a_module_that_fails_gives_it_back(directory: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), deploy_lock_of(Module(A)):
+        raise ValueError("broken")
+    assert content(directory)["until"] == 0
+
+
+def test_a_run_that_lost_the_lock_changes_nothing_more(directory: Path) -> None:
+    """Its lease was over, another run had the lock since."""
+    with deploy_lock_of(Module(A, then=0)):
+        pass
+    with deploy_lock_of(Module(B, "a", then=0)):
+        pass
+    with pytest.raises(deploy_lock.LockError, match="has changed it since this one looked"), deploy_lock_of(Module(A)):
+        pass
+    assert content(directory)["run"] == "b"
 
 
 def test_one_module_works_at_a_time(directory: Path) -> None:
-    with working(directory, OVER), pytest.raises(deploy_lock.LockError, match="another module is changing it"):
-        deploy_lock.hold("shop", "a")
+    with working(directory, OVER), pytest.raises(deploy_lock.LockError, match="still works on the host") as problem:
+        deploy_lock_of(Module(B, "a")).__enter__()
+    assert problem.value.told == {"working": True}
 
 
 @pytest.mark.usefixtures("directory")
-def test_children_of_a_module_do_not_hold_the_lock(lock: Lock) -> None:
-    lock(holder=A)
-    file = deploy_lock.hold("shop", "a")
-    with subprocess.Popen(["/bin/sleep", "60"], close_fds=False) as child:
-        file.close()
-        try:
-            deploy_lock.hold("shop", "a").close()
-        finally:
-            child.kill()
+def test_children_of_a_module_do_not_hold_the_lock() -> None:
+    with deploy_lock_of(Module(A, then=0)):
+        child = subprocess.Popen(["/bin/sleep", "60"], close_fds=False)
+    try:
+        assert not deploy_lock.is_held("shop")
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.usefixtures("directory")
+def test_whether_a_module_is_at_work() -> None:
+    assert not deploy_lock.is_held("shop")
+    with deploy_lock_of(Module(A)):
+        assert deploy_lock.is_held("shop")
+    assert not deploy_lock.is_held("shop")
 
 
 def test_check_mode_takes_no_lock(lock: Lock, directory: Path) -> None:
@@ -378,15 +429,20 @@ def take(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> Lock:
     """Run the action, whose module runs here."""
 
     def execute(_self: Any, module_args: Data, task_vars: Any) -> Data:
-        assert task_vars == {}
+        assert "__gunicorn_plan" in task_vars
         return lock(**module_args)
 
     monkeypatch.setattr(action.ActionModule, "_execute_module", execute)
 
-    def run(**arguments: Any) -> Data:
+    def run(last_run: str = "", **arguments: Any) -> Data:
         task = Task.load({"name": "Lock", "pyweb.deploy.gunicorn_lock": {"name": "shop", **arguments}})
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"), become=None)
-        found: Data = action.ActionModule(task, connection, SimpleNamespace(), None, None, None).run(task_vars={})
+        plan = {"last_run": last_run, "stages": ["firewall"], "token": "t"}
+        plugin = action.ActionModule(task, connection, SimpleNamespace(), None, None, None)
+        found: Data = plugin.run(task_vars={"__gunicorn_plan": plan})
+        if "problem" in found:  # which the last task of a deploy fails with
+            assert found["failed"] is False
+            found.update(failed=True, msg=found["problem"])
         return found
 
     return run

@@ -16,6 +16,7 @@ from ansible_collections.pyweb.deploy.plugins.doc_fragments import stage
 from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_check, gunicorn_switch
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, REGISTERED
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
 from ansible_collections.pyweb.deploy.tests import readme_variables
 
@@ -133,7 +134,7 @@ def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None
     text = (role / "vars/main.yml").read_text()
     returned = text[text.index("__gunicorn_return:") : text.index("__gunicorn_deploy:")]
     used = set(re.findall(r"gunicorn_[a-z_]+", returned)) & set(VARIABLES)
-    assert used == set(validation.RETURN_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
+    assert used - set(validation.ROLLING) == set(validation.RETURN_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
 
 
 def test_what_counts_for_removal_is_what_it_is_asked_with(role: Path) -> None:
@@ -219,15 +220,36 @@ def test_the_story_is_short(role: Path) -> None:
     assert len((role / "tasks/main.yml").read_text().splitlines()) < 60
 
 
-def test_a_host_is_drained_before_the_switch_and_enrolled_whatever_comes_of_it(role: Path) -> None:
-    (switch,) = (task for task in load(role / "tasks/activate.yml") if "always" in task)
-    drain, *_others = switch["block"]
-    (enroll,) = switch["always"]
-    hooks = [(task["ansible.builtin.include_tasks"], task["when"]) for task in (drain, enroll)]
-    assert hooks == [
-        ("{{ __gunicorn_drain_tasks }}", "__gunicorn_plan.switch and gunicorn_drain_tasks | length > 0"),
-        ("{{ __gunicorn_enroll_tasks }}", "gunicorn_enroll_tasks | length > 0"),
+def test_a_host_is_drained_before_the_switch_and_enrolled_after_it(role: Path) -> None:
+    """What decides whether they run is held on servers, in test_rolling.py."""
+    deploy = load(role / "tasks/deploy.yml")
+    order = [
+        str(task.get("block", [task])[0].get("ansible.builtin.include_tasks", ""))
+        or next(key for key in task if key.startswith("pyweb.deploy."))
+        for task in deploy
     ]
+    hooks = ("{{ __gunicorn_drain_tasks }}", "{{ __gunicorn_enroll_tasks }}")
+    kept = ("pyweb.deploy.gunicorn_check", "pyweb.deploy.gunicorn_switch", "pyweb.deploy.gunicorn_result", *hooks)
+    assert [each for each in order if each in kept] == [
+        "pyweb.deploy.gunicorn_check",
+        hooks[0],
+        "pyweb.deploy.gunicorn_switch",
+        hooks[1],
+        "pyweb.deploy.gunicorn_result",
+    ]
+
+
+def test_the_result_of_each_stage_is_looked_at() -> None:
+    """A stage whose result is registered under another name would fail, and nobody would know."""
+    stages = [
+        (key, task.get("register"))
+        for path in TASK_FILES
+        for task in tasks(load(path))
+        for key in task
+        if key in {f"pyweb.deploy.gunicorn_{stage}" for stage in (*OURS, "lock", "packages", "firewall")}
+    ]
+    assert len(stages) > 7
+    assert all(str(name).removeprefix("__gunicorn_stage_") in REGISTERED for _key, name in stages), stages
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.name)

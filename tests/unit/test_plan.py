@@ -63,6 +63,8 @@ def desired() -> Data:
         "check_config": "print()\n",
         "rules": [rule()],
         "firewall_enable": False,
+        "drain": False,
+        "enroll": False,
     }
 
 
@@ -161,14 +163,6 @@ def observed(desired: Data, bare: Data) -> Data:
     return deployed(desired, bare)
 
 
-STAGES = ("build", "configure", "firewall", "activate", "prune")
-
-
-def stages(plan: Data) -> list[str]:
-    """Names of the stages that run."""
-    return [stage for stage in STAGES if plan[stage]]
-
-
 def socket_of(plan: Data) -> tuple[bool, bool, bool]:
     """Whether the public socket changes, is opened anew for that, and has to wait for the old slot."""
     return plan["socket_change"], plan["socket"]["restart"], plan["socket"]["conflict"]
@@ -179,10 +173,22 @@ def texts(plan: Data) -> tuple[str, str]:
     return plan["socket"]["text"], plan["socket"]["previous"]
 
 
+def test_a_load_balancer_is_told_of_a_switch_only(desired: Data, observed: Data) -> None:
+    desired.update(drain=True, enroll=True)
+    assert make_plan(desired, observed)["stages"] == []
+    desired["release"] = "ssssssssssss"
+    assert make_plan(desired, observed)["stages"] == ["code", "release", "check", "drain", "switch", "enroll"]
+
+
+def test_packages_that_a_run_was_cut_off_with(desired: Data, observed: Data) -> None:
+    observed["unrecorded_packages"] = True
+    assert make_plan(desired, observed)["stages"] == ["packages"]
+
+
 def test_first_deploy(desired: Data, bare: Data) -> None:
     plan = make_plan(desired, bare)
     assert plan["problems"] == []
-    assert stages(plan) == ["build", "configure", "firewall", "activate"]
+    assert plan["stages"] == ["code", "packages", "venv", "release", "firewall", "check", "switch"]
     assert plan["missing_packages"] == ["python3-venv", "ufw"]
     assert all(plan[part] for part in ("prepare", "create_user", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "blue", "")
@@ -205,7 +211,7 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
 def test_nothing_to_do(desired: Data, bare: Data, slot: str) -> None:
     plan = make_plan(desired, deployed(desired, bare, slot))
     assert plan["problems"] == []
-    assert stages(plan) == []
+    assert plan["stages"] == []
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (False, slot, "")
     assert (plan["prepare"], plan["units"], plan["misnamed_slot"], plan["work"]) == (False, {}, "", False)
     assert socket_of(plan) == (False, False, False)
@@ -218,7 +224,7 @@ def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
     old = generation_id(desired)
     desired["release"] = "ssssssssssss"
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build", "configure", "activate"]
+    assert plan["stages"] == ["code", "release", "check", "switch"]
     assert (plan["release"], plan["venv"], plan["create_user"], plan["missing_packages"]) == (True, False, False, [])
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, next_slot, live)
     assert plan["other_slot"] == live
@@ -236,7 +242,7 @@ def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
 def test_new_packages(desired: Data, observed: Data) -> None:
     desired["venv"] = "wwwwwwwwwwww"
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build", "configure", "activate"]
+    assert plan["stages"] == ["venv", "release", "check", "switch"]
     assert (plan["release"], plan["venv"], plan["switch"]) == (False, True, True)
     assert plan["summary"][1] == "what differs: Python packages"
 
@@ -257,7 +263,7 @@ def test_new_code_and_packages(desired: Data, observed: Data) -> None:
 def test_new_settings(desired: Data, observed: Data, name: str, said: str) -> None:
     desired["generation_files"][name] += "# changed\n"
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["configure", "activate"]
+    assert plan["stages"] == ["release", "check", "switch"]
     assert (plan["switch"], plan["slot"], socket_of(plan)) == (True, "green", (False, False, False))
     assert plan["summary"][1] == f"what differs: {said}"
 
@@ -276,7 +282,7 @@ def test_a_setting_with_its_old_and_its_new_value(desired: Data, observed: Data)
 def test_new_service_options(desired: Data, observed: Data) -> None:
     desired["slot_unit"] += "MemoryMax=1G\n"
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["configure", "activate"]
+    assert plan["stages"] == ["release", "check", "switch"]
     assert plan["switch"] is True
     assert plan["id"] != observed["current"]
 
@@ -284,7 +290,7 @@ def test_new_service_options(desired: Data, observed: Data) -> None:
 def test_another_venv_that_is_there_is_not_built(desired: Data, observed: Data) -> None:
     desired["venv"] = "wwwwwwwwwwww"
     observed["venvs"].append("wwwwwwwwwwww")
-    assert stages(make_plan(desired, observed)) == ["configure", "activate"]
+    assert make_plan(desired, observed)["stages"] == ["release", "check", "switch"]
 
 
 def test_back_to_a_generation_that_is_there(desired: Data, observed: Data) -> None:
@@ -296,7 +302,7 @@ def test_back_to_a_generation_that_is_there(desired: Data, observed: Data) -> No
     both["releases"] += observed["releases"]
     both["files"] |= observed["files"]
     plan = make_plan(desired, both)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert (plan["id"], plan["previous"]) == (generation_id(desired), generation_id(new))
     assert (plan["switch"], plan["slot"]) == (True, "blue")
     assert list(plan["units"]) == ["shop-check.service"]
@@ -350,7 +356,7 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     bind_to(desired, "0.0.0.0:9000")
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert stages(plan) == ["configure", "firewall", "activate", "prune"]
+    assert plan["stages"] == ["release", "firewall", "check", "switch", "prune"]
     assert (plan["switch"], socket_of(plan)) == (True, (True, True, False))
     assert texts(plan) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
     assert plan["rules"] == desired["rules"]
@@ -453,7 +459,7 @@ def test_a_socket_unit_that_was_written_but_never_opened(desired: Data, observed
 def test_a_live_slot_that_is_dead_is_replaced(desired: Data, observed: Data, state: str) -> None:
     observed["slots"]["blue"] = {"active": False, "state": state, "generation": generation_id(desired)}
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert (plan["serving"], plan["switch"], plan["slot"], plan["old_slot"]) == ("", True, "green", "blue")
 
 
@@ -468,7 +474,7 @@ def test_the_other_slot_left_running_is_stopped(desired: Data, observed: Data, s
     observed["slots"]["green"] = {"active": state == "active", "state": state, "generation": OLD}
     observed["files"][f"{UNITS}/shop-green.service"] = managed("old")
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] in (["switch"], ["check", "switch"])
     assert (plan["switch"], plan["slot"]) == (False, "blue")
     assert plan["other_slot"] == "green"
 
@@ -485,7 +491,7 @@ def test_the_slot_that_serves_without_the_name_gets_it(desired: Data, observed: 
     """A run was interrupted after it had given the name to a slot that it then didn't start."""
     observed["live"] = "green"
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert (plan["serving"], plan["switch"], plan["slot"]) == (generation_id(desired), False, "blue")
     assert plan["misnamed_slot"] == "blue"
 
@@ -541,7 +547,7 @@ def test_the_slot_that_serves_without_the_name_is_not_used_for_the_next_one(desi
 def test_a_wrong_record_of_what_serves_is_mended(desired: Data, observed: Data, current: str) -> None:
     observed["current"] = current
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] in (["switch"], ["check", "switch"])
     assert plan["switch"] is False
 
 
@@ -549,7 +555,7 @@ def test_what_runs_without_the_mark_of_having_served_was_not_watched(desired: Da
     """A run was killed before: the switch begins again."""
     observed["generations"][observed["current"]]["served"] = False
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert (plan["switch"], plan["slot"], plan["check"]) == (True, "green", True)
 
 
@@ -572,7 +578,7 @@ def spoil(files: Data, path: str, drift: Data | None) -> None:
 def test_a_unit_that_was_changed(desired: Data, observed: Data, path: str, drift: Data | None) -> None:
     spoil(observed["files"], path, drift)
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert (plan["id"], plan["switch"], plan["slot"]) == (observed["current"], True, "green")
     assert socket_of(plan) == (path == f"{UNITS}/shop.socket", False, False)
     assert "shop-green.service" in plan["units"]
@@ -585,7 +591,7 @@ def test_a_unit_that_was_changed(desired: Data, observed: Data, path: str, drift
 def test_a_configuration_that_was_changed(desired: Data, observed: Data, name: str, drift: Data | None) -> None:
     spoil(observed["files"], f"{ROOT}/generations/{observed['current']}/{name}", drift)
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["configure", "activate"]
+    assert plan["stages"] == ["release", "check", "switch"]
     assert (plan["id"], plan["switch"]) == (observed["current"], True)
 
 
@@ -593,7 +599,7 @@ def test_a_configuration_that_was_changed(desired: Data, observed: Data, name: s
 def test_a_checking_program_that_was_changed(desired: Data, observed: Data, drift: Data | None) -> None:
     spoil(observed["files"], f"{ROOT}/check_config.py", drift)
     plan = make_plan(desired, observed)
-    assert (stages(plan), plan["prepare"]) == (["build"], True)
+    assert (plan["stages"], plan["prepare"]) == (["code"], True)
     assert (plan["release"], plan["venv"], plan["switch"]) == (False, False, False)
 
 
@@ -602,12 +608,12 @@ def test_a_directory_that_somebody_removed(desired: Data, observed: Data, name: 
     observed[name] = {} if name == "generations" else []
     observed["missing_directories"] = [name]
     plan = make_plan(desired, observed)
-    assert (plan["build"], plan["prepare"]) == (True, True)
+    assert (plan["stages"][0], plan["prepare"]) == ("code", True)
 
 
 def test_files_of_other_generations_do_not_matter(desired: Data, observed: Data) -> None:
     observed["files"][f"{ROOT}/generations/{OLD}/gunicorn.conf.py"] = managed("old", "adm", "0777")
-    assert stages(make_plan(desired, observed)) == []
+    assert make_plan(desired, observed)["stages"] == []
 
 
 def test_the_group_is_the_one_that_the_user_has(desired: Data, observed: Data) -> None:
@@ -616,13 +622,13 @@ def test_the_group_is_the_one_that_the_user_has(desired: Data, observed: Data) -
     for path, item in observed["files"].items():
         if "/generations/" in path:
             item["group"] = "www-data"
-    assert stages(make_plan(desired, observed)) == []
+    assert make_plan(desired, observed)["stages"] == []
 
 
 def test_force_runs_every_stage_but_switches_nothing(desired: Data, observed: Data) -> None:
     desired["force"] = True
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build", "configure", "firewall", "activate"]
+    assert plan["stages"] == ["code", "packages", "venv", "release", "firewall", "check", "switch"]
     assert all(plan[part] for part in ("prepare", "release", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (False, "blue", "")
     assert socket_of(plan) == (False, False, False)
@@ -634,7 +640,7 @@ def test_force_runs_every_stage_but_switches_nothing(desired: Data, observed: Da
 def test_force_leaves_the_firewall_alone_where_it_is_off(desired: Data, observed: Data) -> None:
     desired.update(force=True, rules=None)
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build", "configure", "activate"]
+    assert plan["stages"] == ["code", "packages", "venv", "release", "check", "switch"]
     assert plan["rules"] == []
 
 
@@ -648,14 +654,14 @@ def test_force_leaves_the_firewall_alone_where_it_is_off(desired: Data, observed
 def test_missing_debian_packages(desired: Data, observed: Data, change: Data, stage: list[str]) -> None:
     observed.update(change)
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build"]
+    assert plan["stages"] == ["code", "packages"]
     assert plan["missing_packages"] == stage
 
 
 def test_a_missing_user_is_created(desired: Data, observed: Data) -> None:
     observed["user"] = {}
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build"]
+    assert plan["stages"] == ["code"]
     assert (plan["create_user"], plan["prepare"]) == (True, True)
 
 
@@ -663,7 +669,7 @@ def test_a_missing_user_is_created(desired: Data, observed: Data) -> None:
 def test_a_release_or_venv_that_is_gone_is_built(desired: Data, observed: Data, part: str) -> None:
     observed[f"{part}s"] = []
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["build"]
+    assert plan["stages"] == ["code" if part == "release" else "venv"]
     assert [plan["prepare"], plan["release"], plan["venv"]] == [False, part == "release", part == "venv"]
 
 
@@ -673,14 +679,14 @@ def test_a_release_or_venv_that_is_gone_is_built(desired: Data, observed: Data, 
 def test_a_missing_rule(desired: Data, observed: Data) -> None:
     desired["rules"] = [rule(), rule(9000)]
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["firewall"]
+    assert plan["stages"] == ["firewall"]
     assert (plan["rules"], plan["obsolete_rules"]) == ([rule(9000)], [])
 
 
 def test_an_obsolete_rule(desired: Data, observed: Data) -> None:
     observed["firewall"]["rules"].append(rule(9000))
     plan = make_plan(desired, observed)
-    assert stages(plan) == ["prune"], "withdrawn only after nothing listens there any more"
+    assert plan["stages"] == ["prune"], "withdrawn only after nothing listens there any more"
     assert (plan["rules"], plan["obsolete_rules"]) == ([], [rule(9000)])
 
 
@@ -704,7 +710,7 @@ def test_sources_are_compared_as_ufw_writes_them(desired: Data, observed: Data, 
     desired["rules"] = [rule(source=wanted)]
     assert make_plan(desired, observed)["rules"] == [rule(source=written)]
     observed["firewall"]["rules"] = [rule(source=written)]
-    assert stages(make_plan(desired, observed)) == []
+    assert make_plan(desired, observed)["stages"] == []
 
 
 def test_no_rule_mixes_ipv4_and_ipv6(desired: Data, observed: Data) -> None:
@@ -719,7 +725,7 @@ def test_no_rule_mixes_ipv4_and_ipv6(desired: Data, observed: Data) -> None:
 def test_the_firewall_is_left_alone_where_it_is_off(desired: Data, observed: Data) -> None:
     desired.update(rules=None, firewall_enable=True)
     plan = make_plan(desired, observed)
-    assert stages(plan) == []
+    assert plan["stages"] == []
     assert (plan["rules"], plan["obsolete_rules"], plan["enable_firewall"]) == ([], [], False)
 
 
@@ -732,7 +738,7 @@ def test_turning_ufw_on(desired: Data, observed: Data, enabled: bool, wanted: bo
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
     assert plan["enable_firewall"] is turns_on
-    assert stages(plan) == (["firewall"] if turns_on else [])
+    assert plan["stages"] == (["firewall"] if turns_on else [])
     assert plan["summary"] == (["firewall: allow port 22/tcp for SSH", "firewall: enable ufw"] if turns_on else [])
 
 
@@ -811,7 +817,7 @@ def test_limit_and_interface_replace_a_rule_where_it_stands(desired: Data, obser
 def test_a_rule_that_an_administrator_made_is_left_to_him(desired: Data, observed: Data) -> None:
     observed["firewall"].update(rules=[], foreign=[foreign("8000")])
     plan = make_plan(desired, observed)
-    assert (stages(plan), plan["summary"]) == ([], [])
+    assert (plan["stages"], plan["summary"]) == ([], [])
     desired["force"] = True
     assert make_plan(desired, observed)["rules"] == []
     desired.update(force=False, rules=[rule(), rule(9000)])
@@ -855,7 +861,7 @@ def test_ufw_without_ipv6(desired: Data, observed: Data) -> None:
         "/etc/default/ufw); while ufw is on, no IPv6 comes in"
     )
     observed["firewall"]["rules"] = [rule(source="192.0.2.0/24")]
-    assert stages(make_plan(desired, observed)) == [], "and not again with every run"
+    assert make_plan(desired, observed)["stages"] == [], "and not again with every run"
     assert make_plan(desired, observed)["summary"] == []
 
 
@@ -871,7 +877,7 @@ def test_another_firewall_is_left_alone(desired: Data, observed: Data, bare: Dat
     bare["firewall"]["others"] = ["firewalld"]
     plan = make_plan(desired, bare)
     assert plan["problems"] == []
-    assert stages(plan) == ["build", "configure", "activate"]
+    assert plan["stages"] == ["code", "packages", "venv", "release", "check", "switch"]
     assert plan["missing_packages"] == plan["packages"] == ["python3-venv"], "installing ufw may remove it"
     said = (
         "firewall: left alone, because firewalld runs it on the host and ufw is off; allow 8000/tcp there, and set "
@@ -880,7 +886,7 @@ def test_another_firewall_is_left_alone(desired: Data, observed: Data, bare: Dat
     assert plan["summary"][-1] == said
     observed["firewall"].update(others=["firewalld"], rules=[rule(9000)])
     plan = make_plan(desired, observed)
-    assert (stages(plan), plan["summary"]) == ([], [said]), "each run says so"
+    assert (plan["stages"], plan["summary"]) == ([], [said]), "each run says so"
     desired["force"] = True
     assert make_plan(desired, observed)["firewall"] is False
     desired.update(force=False, rules=[], firewall_enable=False)
@@ -979,7 +985,7 @@ def test_a_failure_before_it_served_does_not_count(desired: Data, history: Data)
 
 def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
     plan = make_plan(desired, history)
-    assert stages(plan) == ["prune"]
+    assert plan["stages"] == ["prune"]
     assert set(plan["obsolete_paths"]) == gone(OLDEST)
     assert plan["summary"] == [f"remove {path}" for path in plan["obsolete_paths"]]
 
@@ -1028,14 +1034,11 @@ def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
     assert make_plan(desired, bare)["obsolete_paths"] == []
 
 
-def test_what_is_built_anew_is_removed_before(desired: Data, observed: Data) -> None:
-    venv = f"{ROOT}/venvs/{desired['venv']}"
-    assert make_plan(desired, observed)["leftovers"] == []
-    observed["unfinished"] = [venv, f"{ROOT}/venvs/other", f"{ROOT}/releases/{desired['release']}"]
-    assert make_plan(desired, observed)["leftovers"] == [observed["unfinished"][2]], "the venv's module does the rest"
+def test_what_is_built_anew_is_not_removed_before(desired: Data, observed: Data) -> None:
+    """The modules that build it do that."""
     observed.update(unfinished=[], venvs=[], dead_venvs={desired["venv"]: "/opt/python/bin/python3", "other": "/gone"})
     plan = make_plan(desired, observed)
-    assert (plan["venv"], plan["leftovers"]) == (True, [])
+    assert plan["venv"]
     assert plan["obsolete_paths"] == [f"{ROOT}/venvs/other"], "nothing needs that one"
 
 
@@ -1100,7 +1103,8 @@ def with_before(desired: Data, bare: Data, before: Data) -> Data:
 
 def back(release: str = "previous", keep: int = 3) -> Data:
     """What the role says of what is wanted, where it is to go back."""
-    return {"name": "shop", "restore": release, "keep": keep, "tools": ["uv-1.2.3"], "ssh_ports": []}
+    wanted = {"name": "shop", "restore": release, "keep": keep, "tools": ["uv-1.2.3"], "ssh_ports": []}
+    return {**wanted, "drain": False, "enroll": False}
 
 
 @pytest.mark.parametrize("release", ["previous", OLD])
@@ -1110,7 +1114,7 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
     plan = make_plan(back(release), observed)
     serving = generation_id(desired)
     assert plan["problems"] == []
-    assert stages(plan) == ["activate"]
+    assert plan["stages"] == ["check", "switch"]
     assert not any(plan[part] for part in ("prepare", "release", "venv", "create_user", "missing_packages"))
     assert (plan["id"], plan["serving"], plan["previous"]) == (OLD, serving, serving)
     assert (plan["switch"], plan["slot"], plan["old_slot"], plan["work"]) == (True, "blue", "green", True)
@@ -1141,7 +1145,7 @@ def test_going_back_to_secrets_that_are_lost(desired: Data, bare: Data, before: 
     observed = with_before(desired, bare, before)
     observed["secrets"][OLD] = ["KEY", "TOKEN"]
     plan = make_plan(back(), observed)
-    assert (plan["problems"], stages(plan)) == ([], ["activate"])
+    assert (plan["problems"], plan["stages"]) == ([], ["check", "switch"])
     assert plan["record"]["secrets"] == ["KEY", "TOKEN"]
     observed["secrets"][OLD] = ["KEY"]
     (problem,) = make_plan(back(), observed)["problems"]
@@ -1168,13 +1172,13 @@ def test_log_files_are_rotated(desired: Data, bare: Data) -> None:
     assert make_plan({**desired, "force": True}, there)["log_rotation"] == {LOG_ROTATION: desired["log_rotation"]}
     there["files"][LOG_ROTATION]["mode"] = "0664"  # logrotate would refuse it
     plan = make_plan(desired, there)
-    assert (stages(plan), plan["switch"], list(plan["log_rotation"])) == (["activate"], False, [LOG_ROTATION])
+    assert (plan["stages"], plan["switch"], list(plan["log_rotation"])) == (["check", "switch"], False, [LOG_ROTATION])
 
 
 def test_what_rotated_log_files_goes_with_them(desired: Data, bare: Data) -> None:
     there = deployed({**desired, "log_rotation": "x\n"}, bare)
     plan = make_plan(desired, there)
-    assert (stages(plan), plan["obsolete_paths"]) == (["prune"], [LOG_ROTATION])
+    assert (plan["stages"], plan["obsolete_paths"]) == (["prune"], [LOG_ROTATION])
     assert plan["summary"] == [f"remove {LOG_ROTATION}"]
 
 
@@ -1201,7 +1205,7 @@ def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) ->
 def test_going_back_to_the_one_that_serves(desired: Data, bare: Data, before: Data) -> None:
     observed = with_before(desired, bare, before)
     plan = make_plan(back(observed["current"]), observed)
-    assert (plan["problems"], stages(plan), plan["summary"], plan["work"]) == ([], [], [], False)
+    assert (plan["problems"], plan["stages"], plan["summary"], plan["work"]) == ([], [], [], False)
     assert plan["previous"] == OLD
 
 
@@ -1263,7 +1267,7 @@ def test_going_back_starts_a_changed_unit_again(desired: Data, bare: Data, befor
     observed = with_before(desired, bare, before)
     observed["files"][f"{UNITS}/shop-green.service"]["sha256"] = "0" * 64
     plan = make_plan(back(observed["current"]), observed)
-    assert (plan["switch"], plan["slot"], stages(plan)) == (True, "blue", ["activate"])
+    assert (plan["switch"], plan["slot"], plan["stages"]) == (True, "blue", ["check", "switch"])
 
 
 @pytest.mark.parametrize("change", [{"systemd": False}, {"foreign": ["/opt/shop"]}])
@@ -1745,7 +1749,7 @@ def test_a_rotated_secret_is_a_new_generation(desired: Data, bare: Data) -> None
     found = deployed(desired, bare)
     assert make_plan(desired, found)["work"] is False
     plan = make_plan(with_secrets(desired, "d2"), found)
-    assert (plan["switch"], stages(plan)) == (True, ["configure", "activate"])
+    assert (plan["switch"], plan["stages"]) == (True, ["release", "check", "switch"])
     assert plan["id"] != generation_id(desired)
     assert "what differs: the value of a secret" in plan["summary"]
 
@@ -1764,7 +1768,7 @@ def test_secrets_that_are_lost_are_written_again(desired: Data, bare: Data, ther
     found = deployed(desired, bare)
     found["secrets"][generation_id(desired)] = there
     plan = make_plan(desired, found)
-    assert (plan["id"], stages(plan)) == (generation_id(desired), ["configure", "activate"])
+    assert (plan["id"], plan["stages"]) == (generation_id(desired), ["release", "check", "switch"])
 
 
 def test_no_digest_of_secrets_is_kept(desired: Data, bare: Data) -> None:
@@ -1777,7 +1781,7 @@ def test_an_existing_application_is_never_brought(desired: Data, bare: Data) -> 
     desired["existing"] = "/srv/shop"
     for force in (False, True):
         plan = make_plan({**desired, "force": force}, bare)
-        assert (plan["release"], plan["venv"], plan["build"]) == (False, True, True)
+        assert (plan["release"], plan["venv"], bool(plan["stages"])) == (False, True, True)
     assert plan["record"]["existing"] == "/srv/shop"
 
 
@@ -1797,7 +1801,8 @@ def test_going_back_leaves_an_existing_application_as_it_is(desired: Data, bare:
     back = recorded({**desired, "venv": "wwwwwwwwwwww"}, OLD)
     found["generations"][OLD], found["previous"] = back, OLD
     found["venvs"].append("wwwwwwwwwwww")
-    plan = make_plan({"name": "shop", "restore": "previous", "keep": 3, "tools": [], "ssh_ports": []}, found)
+    wanted = {"name": "shop", "restore": "previous", "keep": 3, "tools": [], "drain": False, "enroll": False}
+    plan = make_plan(wanted, found)
     assert plan["problems"] == []
     assert "the code stays as it is in /srv/shop: the role doesn't keep it" in plan["summary"]
 

@@ -1,25 +1,28 @@
-"""Secrets on their way: what tells that they have changed, the action that brings them, the module that writes them."""
+"""Secrets on their way: what tells that they have changed, the action that sends them, how the host keeps them."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import json
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
-from ansible_collections.pyweb.deploy.plugins.action import ship_secrets as action
-from ansible_collections.pyweb.deploy.plugins.modules import ship_secrets
+from ansible.template import Templar, trust_as_template
+from ansible_collections.pyweb.deploy.plugins.action import gunicorn_release as action
+from ansible_collections.pyweb.deploy.plugins.module_utils import secret_files
+from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import SecretFiles
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.secret_values import digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,7 +61,7 @@ def test_nobody_finds_a_secret_by_trying_fast(monkeypatch: pytest.MonkeyPatch) -
     assert b"shop" in options["salt"]
 
 
-# The action that brings them
+# The action that sends them
 
 
 class Connection(SimpleNamespace):
@@ -74,52 +77,77 @@ class Connection(SimpleNamespace):
         return bool(self.options.get("pipelining", self._play_context.pipelining)) and self.able
 
 
-Bring = Callable[..., Data]
+Send = Callable[..., Data]
 
 
 @pytest.fixture
-def bring(monkeypatch: pytest.MonkeyPatch) -> Bring:
+def send(monkeypatch: pytest.MonkeyPatch) -> Send:
     """Run the action over a connection that has these options, and can pipeline or not."""
 
-    def run(able: bool = True, become: str = "", **options: Any) -> Data:
+    def run(able: bool = True, become: str = "", options: Data | None = None, **variables: Any) -> Data:
         context = PlayContext()
         context.pipelining = False
         plugin = SimpleNamespace(name=become) if become else None
         connection = Connection(
             transport="ssh",
             become=plugin,
-            options=options,
+            options={} if options is None else options,
             able=able,
             _play_context=context,
             _shell=SimpleNamespace(tmpdir=None),
         )
         task = Task()
-        task.args = {"path": "/opt/shop/secrets", "secrets": SECRETS}
-        found = action.ActionModule(task, connection, context, None, None, None)
-        monkeypatch.setattr(found, "_execute_module", lambda **arguments: {"sent": arguments["module_args"]})
-        return found.run(task_vars={})
+        task.action = "pyweb.deploy.gunicorn_release"
+        task.args = {"name": "shop", "files": {"environment": "A=1\n"}, "record": {"b": 1, "a": 2}}
+        variables = {"gunicorn_secrets": SECRETS, "gunicorn_no_log": True, **variables}
+        variables["__gunicorn_plan"] = {"stages": ["release"], "token": "t"}
+        found = action.ActionModule(task, connection, context, None, Templar(DataLoader(), variables), None)
+
+        def execute(module_args: Data, task_vars: Any) -> Data:
+            assert task_vars
+            payload = json.loads(base64.b64decode(module_args.pop("payload")))
+            return {"sent": module_args, "payload": payload, "written": ["KEY"], "invocation": {}}
+
+        monkeypatch.setattr(found, "_execute_module", execute)
+        result: Data = found.run(task_vars=variables)
+        return result
 
     return run
 
 
 @pytest.mark.parametrize("options", [{"pipelining": False}, {"pipelining": True}, {}], ids=["off", "on", "no option"])
-def test_secrets_travel_through_a_pipe(bring: Bring, options: Data) -> None:
-    assert bring(**options)["sent"]["secrets"] == SECRETS
+def test_secrets_travel_through_a_pipe_in_one_argument(send: Send, options: Data) -> None:
+    found = send(options=options)
+    assert found["payload"]["secrets"] == SECRETS
+    assert found["payload"]["files"] == {"environment": "A=1\n"}
+    assert found["payload"]["record"] == '{\n    "a": 2,\n    "b": 1\n}\n'
+    assert set(found["sent"]) == {"name", "lease"}, "every other argument is written to the journal of the host"
+    assert not {"written", "invocation"} & set(found)
+
+
+def test_only_names_are_shown_where_somebody_asks(send: Send) -> None:
+    assert send(gunicorn_no_log=False)["written"] == ["KEY"]
 
 
 @pytest.mark.parametrize(
     ("become", "words"), [("su", "connection: ssh with become_method: su"), ("", "connection: ssh Ans")]
 )
-def test_or_not_at_all(bring: Bring, become: str, words: str) -> None:
-    with pytest.raises(AnsibleActionFail) as refused:
-        bring(able=False, become=become, pipelining=False)
-    message = str(refused.value)
-    assert words in message
-    assert "Example: ansible_connection: ssh" in message
-    assert not any(value.strip() in message for value in SECRETS.values())
+def test_or_not_at_all(send: Send, become: str, words: str) -> None:
+    found = send(able=False, become=become, options={"pipelining": False})
+    assert "sent" not in found
+    assert words in found["problem"]
+    assert "Example: ansible_connection: ssh" in found["problem"]
+    assert not any(value.strip() in found["problem"] for value in SECRETS.values())
+    assert "sent" in send(able=False, become=become, options={"pipelining": False}, gunicorn_secrets={})
 
 
-# The module that writes them
+def test_secrets_that_cannot_be_read(send: Send) -> None:
+    found = send(gunicorn_secrets=trust_as_template("{{ nowhere }}"))
+    assert found["problem"].startswith("gunicorn_secrets: ")
+    assert "nowhere" in found["problem"]
+
+
+# How the host keeps them
 
 TOOL = """\
 #!/bin/sh
@@ -131,13 +159,16 @@ case "$1 $2" in
 esac
 """
 
-Ship = Callable[..., Data]
+
+def run_command(command: list[str], data: bytes, **_options: Any) -> tuple[int, bytes, bytes]:
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the secrets go; the user who runs the tests stands for root."""
-    monkeypatch.setattr(ship_secrets, "OWNER", (os.getuid(), os.getgid()))
+    monkeypatch.setattr(secret_files, "OWNER", (os.getuid(), os.getgid()))
     tool = tmp_path / "bin/systemd-creds"
     tool.parent.mkdir()
     tool.write_text(TOOL)
@@ -146,20 +177,14 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "generation/secrets"
 
 
-@pytest.fixture
-def ship(directory: Path, capsys: pytest.CaptureFixture[str]) -> Ship:
-    """Run the module."""
-
-    def run(**arguments: Any) -> Data:
-        arguments = {"path": str(directory), "secrets": SECRETS, **arguments}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            ship_secrets.main()
-        told = capsys.readouterr().out
-        assert not any(value.strip() in told for value in arguments["secrets"].values())
-        found: Data = json.loads(told)
-        return found
-
-    return run
+def keep(directory: Path, encrypt: bool = False, secrets: Data = SECRETS) -> list[str]:
+    """Write them where anything is to be done; names of those that were written."""
+    files = SecretFiles(run_command, str(directory), secrets, encrypt)
+    differing, needed = files.differing(), files.need_work()
+    if needed:
+        files.write()
+    assert not files.need_work()
+    return differing
 
 
 def held(directory: Path) -> dict[str, str]:
@@ -167,20 +192,18 @@ def held(directory: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("encrypt", [False, True])
-def test_they_are_written_once(ship: Ship, directory: Path, encrypt: bool) -> None:
+def test_they_are_written_once(directory: Path, encrypt: bool) -> None:
     before = os.umask(0)
     try:
-        first = ship(encrypt=encrypt)
+        assert keep(directory, encrypt) == ["KEY", "TOKEN"]
     finally:
         os.umask(before)
-    assert (first["changed"], first["written"], first["removed"]) == (True, ["KEY", "TOKEN"], [])
     front = "--name={}\n" if encrypt else ""
     assert held(directory) == {name: front.format(name) + value for name, value in SECRETS.items()}
     assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
     assert directory.stat().st_mode & 0o777 == 0o700
     stamps = {path: path.stat().st_ino for path in directory.iterdir()}
-    again = ship(encrypt=encrypt)
-    assert (again["changed"], again["written"], again["removed"]) == (False, [], [])
+    assert keep(directory, encrypt) == []
     assert {path: path.stat().st_ino for path in directory.iterdir()} == stamps
 
 
@@ -196,63 +219,43 @@ def test_they_are_written_once(ship: Ship, directory: Path, encrypt: bool) -> No
     ],
     ids=["gone", "other", "open", "cut", "link"],
 )
-def test_what_is_amiss_is_mended(ship: Ship, directory: Path, harm: Callable[[Path], object], encrypt: bool) -> None:
-    ship(encrypt=encrypt)
+def test_what_is_wrong_is_fixed(directory: Path, harm: Callable[[Path], object], encrypt: bool) -> None:
+    keep(directory, encrypt)
     good = held(directory)
     harm(directory)
-    bad = held(directory)
-    predicted = ship(encrypt=encrypt, _ansible_check_mode=True)
-    assert (predicted["changed"], predicted["written"]) == (True, ["KEY"])
-    assert held(directory) == bad
-    mended = ship(encrypt=encrypt)
-    assert {key: mended[key] for key in ("changed", "written", "removed")} == {
-        key: predicted[key] for key in ("changed", "written", "removed")
-    }
+    assert keep(directory, encrypt) == ["KEY"]
     assert held(directory) == good
     assert not (directory / "KEY").is_symlink()
     assert (directory / "KEY").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_no_secret_is_removed(ship: Ship, directory: Path) -> None:
-    ship()
+def test_what_is_no_secret_is_removed(directory: Path) -> None:
+    keep(directory)
     (directory / ".KEY.new").write_text("what an interrupted run left")
     (directory / "directory").mkdir()
     (directory / "directory/file").touch()
-    found = ship(secrets={"KEY": SECRETS["KEY"]})
-    assert (found["changed"], found["written"]) == (True, [])
-    assert found["removed"] == [".KEY.new", "TOKEN", "directory"]
+    assert keep(directory, secrets={"KEY": SECRETS["KEY"]}) == []
     assert held(directory) == {"KEY": SECRETS["KEY"]}
 
 
-def test_a_directory_that_others_may_enter(ship: Ship, directory: Path) -> None:
-    ship()
+def test_a_directory_that_others_may_enter(directory: Path) -> None:
+    keep(directory)
     directory.chmod(0o755)
-    assert ship(_ansible_check_mode=True)["changed"] is True
-    found = ship()
-    assert (found["changed"], found["written"]) == (True, [])
+    assert keep(directory) == []
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_check_mode_of_a_first_run(ship: Ship, directory: Path) -> None:
-    for encrypt in (False, True):
-        found = ship(encrypt=encrypt, _ansible_check_mode=True)
-        assert (found["changed"], found["written"]) == (True, ["KEY", "TOKEN"])
-        assert not directory.parent.exists()
-
-
-def test_what_cannot_be_encrypted(ship: Ship, directory: Path) -> None:
-    found = ship(secrets={"BAD": "Zq7hunter2"}, encrypt=True)
-    assert found["failed"] is True
-    assert found["msg"] == "systemd-creds could not encrypt BAD: no key"
+def test_what_cannot_be_encrypted(directory: Path) -> None:
+    with pytest.raises(StageError, match=r"^systemd-creds could not encrypt BAD: no key$"):
+        keep(directory, True, {"BAD": "Zq7hunter2"})
     assert list(directory.iterdir()) == []
 
 
-def test_what_cannot_be_written(ship: Ship, directory: Path) -> None:
+def test_what_cannot_be_written(directory: Path) -> None:
     directory.parent.mkdir()
     directory.write_text("a file")
-    found = ship()
-    assert found["failed"] is True
-    assert found["msg"] == f"can't write to {directory}: File exists"
+    with pytest.raises(FileExistsError):
+        keep(directory)
 
 
 @settings(max_examples=30)
@@ -261,10 +264,8 @@ def test_every_byte_is_kept(tmp_path_factory: pytest.TempPathFactory, values: li
     directory = tmp_path_factory.mktemp("secrets")
     secrets = {f"S{number}": value for number, value in zip(itertools.count(), values, strict=False)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ship_secrets, "OWNER", (os.getuid(), os.getgid()))
-        patch.setattr(AnsibleModule, "exit_json", lambda _self, **_result: None)
-        with patch_module_args({"path": str(directory), "secrets": secrets}):
-            ship_secrets.main()
+        patch.setattr(secret_files, "OWNER", (os.getuid(), os.getgid()))
+        keep(directory, secrets=secrets)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == {
         name: value.encode() for name, value in secrets.items()
     }

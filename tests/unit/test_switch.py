@@ -35,6 +35,7 @@ def wanted(code: str, *addresses: str) -> Data:
     )
     found.update(existing="", source_problems=[], credentials={}, generation_files={}, secrets=[], secrets_digest="")
     found.update(settings={}, environment=[], check_config="", log_rotation="", rules=None, firewall_enable=False)
+    found.update(drain=False, enroll=False)
     found["addresses"] = [
         {
             "host": address.rpartition(":")[0],
@@ -78,7 +79,7 @@ class Role:
         return found
 
     def run(self, desired: Data, check: bool = False) -> Data:
-        """Run the stages as tasks/activate.yml does; returns what they told."""
+        """Run the stages as tasks/deploy.yml does; returns what they told."""
         plan, steps, written = self.plan(desired), [], []
         for stage, worker in (("check", Check), ("switch", Switch)):
             if not plan["activate"] or (stage == "check" and not plan["check"]):
@@ -112,7 +113,7 @@ class Role:
 
 @pytest.fixture
 def tasks(role: Path) -> list[Data]:
-    found: list[Data] = yaml.safe_load((role / "tasks/activate.yml").read_text())
+    found: list[Data] = yaml.safe_load((role / "tasks/deploy.yml").read_text())
     return found
 
 
@@ -195,7 +196,7 @@ KEEPS_THE_PORT = [
 
 def idle(plan: Data) -> bool:
     """Tell whether there is nothing to do, but for what would be pruned: that is no part of these tests."""
-    return not any(plan[stage] for stage in ("build", "configure", "firewall", "activate"))
+    return not set(plan["stages"]) - {"prune"}
 
 
 @pytest.mark.parametrize("state", STATES)

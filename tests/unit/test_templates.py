@@ -381,7 +381,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         (directory / "roles/probe" / name).symlink_to(role / name)
     tasks = TASKS.replace("ROLE", str(role)).replace("WRITTEN", str(directory / "written"))
     tasks = tasks.replace("SEPARATELY", str(list(SEPARATELY)))
-    stages = yaml.safe_load((role / "tasks/build.yml").read_text())
+    stages = yaml.safe_load((role / "tasks/deploy.yml").read_text())
     (arguments,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
     tasks = tasks.replace("INSTALLER", json.dumps(arguments))
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
 from ansible.template import Templar
@@ -74,13 +73,13 @@ def test_passwords_travel_apart(run: Run) -> None:
 def test_without_an_index(run: Run) -> None:
     run({}, gunicorn_index_url="", gunicorn_extra_index_urls=["https://b.example"])
     assert (run.asked["index_url"], run.asked["extra_index_urls"]) == ("", ["https://b.example"])
-    assert set(run.asked["run"]) > set("0123")
 
 
 def test_a_url_that_is_none_is_not_quoted(run: Run) -> None:
-    with pytest.raises(AnsibleActionFail) as raised:
-        run({}, gunicorn_index_url="http://joe:s3cret@a.example/simple")
-    assert "s3cret" not in str(raised.value) + repr(raised.value.__cause__)
+    result = run({}, gunicorn_index_url="http://joe:s3cret@a.example/simple")
+    assert result["failed"]
+    assert "gunicorn_index_url" in result["msg"]
+    assert "s3cret" not in str(result)
 
 
 def test_the_module_does_not_see_the_requirements(run: Run) -> None:
@@ -94,8 +93,9 @@ def test_wheels_are_shipped(run: Run, wheels: Path) -> None:
 
 
 def test_wheels_that_changed_are_not(run: Run, wheels: Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="changed while the play ran"):
-        run({"wheelhouse": str(wheels), "wheelhouse_digest": "another"})
+    result = run({"wheelhouse": str(wheels), "wheelhouse_digest": "another"})
+    assert result["failed"]
+    assert "changed while the play ran" in result["msg"]
     assert run.sent == []
 
 

@@ -1,17 +1,14 @@
-"""The module that writes small files: what it writes, what it leaves alone, what it tells."""
+"""Small files, links and directories on the host: what is written, what is left alone, what is told."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.modules import ship_files
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Attributes, Files
 
 Data = dict[str, Any]
 Ship = Callable[..., Data]
@@ -20,18 +17,25 @@ FILES = {"shop.service": "[Service]\nExecStart=/bin/true\n", "shop.socket": "ü\
 
 
 @pytest.fixture
-def ship(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ship:
-    """Run the module."""
+def ship(tmp_path: Path) -> Ship:
+    """Write files, directories and links below a directory, as a module does."""
 
-    def run(**arguments: Any) -> Data:
-        arguments = {"dest": str(tmp_path / "etc"), "files": FILES, "mode": "0640", **arguments}
-        home = tmp_path / "home"
-        internal = {"_ansible_remote_tmp": str(home), "_ansible_diff": True, "_ansible_no_log": False}
-        with patch_module_args({**internal, **arguments}), pytest.raises(SystemExit):
-            ship_files.main()
-        assert not home.exists(), "it leaves nothing in the home of root"
-        found: Data = json.loads(capsys.readouterr().out)
-        return found
+    def run(
+        files: dict[str, str] | None = None,
+        directories: dict[str, str] | None = None,
+        links: dict[str, str] | None = None,
+        check: bool = False,
+        force: bool = True,
+        attributes: Attributes = Attributes(mode="0640"),  # noqa: B008 - it can't be changed
+    ) -> Data:
+        written = Files(check)
+        for name, mode in (directories or {}).items():
+            written.directory(str(tmp_path / "etc" / name), Attributes(mode=mode))
+        for name, text in (FILES if files is None else files).items():
+            written.file(str(tmp_path / "etc" / name), text, attributes, force)
+        for name, target in (links or {}).items():
+            written.link(str(tmp_path / "etc" / name), target)
+        return {"changed": bool(written.diff), "written": written.written, "diff": written.diff}
 
     (tmp_path / "etc").mkdir()
     return run
@@ -83,7 +87,7 @@ def test_what_is_amiss_is_mended(ship: Ship, etc: Path, harm: Callable[[Path], A
     harm(path)
     there = {each: each.read_bytes() for each in etc.iterdir()}
     for check_mode in (True, False):
-        found = ship(_ansible_check_mode=check_mode)
+        found = ship(check=check_mode)
         assert (found["changed"], found["written"]) == (True, [str(path)])
         assert told(found) == [(str(path), before, after)]
         if check_mode:
@@ -109,49 +113,24 @@ def test_a_link_is_replaced_and_not_followed(ship: Ship, etc: Path, tmp_path: Pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_the_owner_and_the_group(ship: Ship, etc: Path) -> None:
-    found = ship(owner="nobody", group="daemon")
+    found = ship(attributes=Attributes("nobody", "daemon", "0640"))
     assert len(found["written"]) == 2
     assert {(path.owner(), path.group()) for path in etc.iterdir()} == {("nobody", "daemon")}
-    assert ship(owner="nobody", group="daemon")["changed"] is False
-    assert told(ship(owner="root"))[0][1:] == ({"owner": 65534}, {"owner": 0})
-
-
-def test_a_directory_that_is_not_there(ship: Ship, etc: Path) -> None:
-    etc.rmdir()
-    assert ship(_ansible_check_mode=True)["written"] == [f"{etc}/{name}" for name in FILES]
-    found = ship()
-    assert found["failed"] is True
-    assert found["msg"].startswith(f"dest: got {str(etc)!r}, which is no directory on the host.")
+    assert ship(attributes=Attributes("nobody", "daemon", "0640"))["changed"] is False
+    assert told(ship(attributes=Attributes("root", "daemon", "0640")))[0][1:] == ({"owner": 65534}, {"owner": 0})
 
 
 def test_a_directory_where_a_file_should_be(ship: Ship, etc: Path) -> None:
     (etc / "shop.socket").mkdir()
-    found = ship()
-    assert found["failed"] is True
-    assert found["msg"] == f"can't write {etc}/shop.socket: Is a directory"
-    assert found["written"] == [f"{etc}/shop.service"]
-
-
-def test_the_directory_is_made_where_it_may_be(ship: Ship, etc: Path) -> None:
-    etc.rmdir()
-    for check_mode in (True, False):
-        found = ship(directory_mode="0750", links={"current": "shop.service"}, _ansible_check_mode=check_mode)
-        assert found["written"] == [str(etc), *(f"{etc}/{name}" for name in (*FILES, "current"))]
-        assert etc.exists() != check_mode
-    assert etc.stat().st_mode & 0o777 == 0o750
-    assert ship(directory_mode="0750", links={"current": "shop.service"})["changed"] is False
-    etc.chmod(0o700)
-    assert ship()["changed"] is False
-    found = ship(directory_mode="0750")
-    assert told(found) == [(str(etc), {"mode": "0700"}, {"mode": "0750"})]
-    assert etc.stat().st_mode & 0o777 == 0o750
+    with pytest.raises(IsADirectoryError):
+        ship()
 
 
 def test_directories(ship: Ship, etc: Path) -> None:
     wanted = {"releases": "0755", "releases/old": "0700"}
     paths = [etc / name for name in wanted]
     for check_mode in (True, False):
-        found = ship(directories=wanted, files={}, _ansible_check_mode=check_mode)
+        found = ship(directories=wanted, files={}, check=check_mode)
         assert told(found) == [(str(path), {"state": "absent"}, {"state": "directory"}) for path in paths]
         assert [path.is_dir() for path in paths] == [not check_mode] * 2
     assert [path.stat().st_mode & 0o777 for path in paths] == [0o755, 0o700]
@@ -165,7 +144,7 @@ def test_a_directory_that_is_elsewhere(ship: Ship, etc: Path, tmp_path: Path) ->
     (tmp_path / "disk").mkdir(mode=0o700)
     (etc / "releases").symlink_to(tmp_path / "disk")
     for check_mode in (True, False):
-        found = ship(directories={"releases": "0755"}, files={}, _ansible_check_mode=check_mode)
+        found = ship(directories={"releases": "0755"}, files={}, check=check_mode)
         assert told(found) == [(str(tmp_path / "disk"), {"mode": "0700"}, {"mode": "0755"})]
     assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o755
     assert (etc / "releases").is_symlink()
@@ -174,8 +153,8 @@ def test_a_directory_that_is_elsewhere(ship: Ship, etc: Path, tmp_path: Path) ->
 
 def test_a_file_where_a_directory_should_be(ship: Ship, etc: Path) -> None:
     (etc / "releases").write_text("of somebody\n")
-    found = ship(directories={"releases": "0755"}, files={})
-    assert (found["failed"], found["msg"]) == (True, f"can't write {etc}/releases: File exists")
+    with pytest.raises(FileExistsError):
+        ship(directories={"releases": "0755"}, files={})
     assert (etc / "releases").read_text() == "of somebody\n"
 
 
@@ -188,7 +167,7 @@ def test_links(ship: Ship, etc: Path, before: str) -> None:
         path.write_text(before)
     shown = before if before == "elsewhere" else ""
     for check_mode in (True, False):
-        found = ship(files={}, links={"current": "generations/2"}, _ansible_check_mode=check_mode)
+        found = ship(files={}, links={"current": "generations/2"}, check=check_mode)
         assert told(found) == [(str(path), shown, "generations/2")]
         assert (path.is_symlink() and str(path.readlink()) == "generations/2") != check_mode
     assert ship(files={}, links={"current": "generations/2"})["changed"] is False
@@ -197,18 +176,36 @@ def test_links(ship: Ship, etc: Path, before: str) -> None:
 
 def test_a_directory_where_a_link_should_be(ship: Ship, etc: Path) -> None:
     (etc / "current").mkdir()
-    found = ship(files={}, links={"current": "generations/2"})
-    assert (found["failed"], found["msg"]) == (True, f"can't write {etc}/current: Is a directory")
+    with pytest.raises(IsADirectoryError):
+        ship(files={}, links={"current": "generations/2"})
 
 
-@pytest.mark.parametrize("problem", [False, True])
-def test_texts_are_shown_only_where_somebody_asks(
-    ship: Ship, etc: Path, monkeypatch: pytest.MonkeyPatch, problem: bool
-) -> None:
-    logged: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "_log_to_syslog", lambda _module, text: logged.append(text))
-    if problem:
-        (etc / "shop.service").mkdir()
-    found = ship(_ansible_diff=False)
-    assert found["invocation"]["module_args"]["files"] == list(FILES)
-    assert not any(text in str([found, logged]) for text in ("ExecStart", "no line break"))
+@pytest.mark.parametrize("fault", ["", "filling", "sync"])
+def test_a_directory_appears_as_a_whole(etc: Path, ship: Ship, fault: str) -> None:
+    assert ship
+    place = etc / "code"
+    faults = {fault}
+
+    def fill(directory: str) -> None:
+        (Path(directory) / "wsgi.py").write_text("app = 1\n")
+        if "filling" in faults:
+            raise OSError(28, "No space left on device", directory)
+        assert not place.exists()
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        assert command[:2] == ["sync", "--file-system"]
+        return (1, "", "Input/output error") if "sync" in faults else (0, "", "")
+
+    if fault:
+        with pytest.raises(OSError, match=r"No space left|sync failed: Input/output error"):
+            Files(False).tree(str(place), fill, run)
+        assert not place.exists()
+        faults.clear()
+    checked, done = Files(True), Files(False)
+    checked.tree(str(place), fill, run)
+    assert not place.exists()
+    done.tree(str(place), fill, run)
+    assert checked.diff == done.diff
+    assert (place / "wsgi.py").read_text() == "app = 1\n"
+    assert [path.name for path in etc.iterdir()] == ["code"], "what a run left that was cut off is gone"
+    assert place.stat().st_mode & 0o777 == 0o755

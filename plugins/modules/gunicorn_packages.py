@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Install the Debian packages of an application, and write down which came."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gunicorn_packages
+short_description: Install the Debian packages of an application
+version_added: "0.1.0"
+description:
+  - The action plugin installs them with M(ansible.builtin.apt). The module then adds what came along to the list
+    C(/var/lib/pyweb.deploy/packages), so that it can be removed again. M(pyweb.deploy.gunicorn_code) has kept what
+    was there before.
+author:
+  - The pyweb.deploy authors (@pyweb)
+extends_documentation_fragment:
+  - pyweb.deploy.stage
+options:
+  packages:
+    description: Names of all packages that the application needs.
+    type: list
+    elements: str
+    required: true
+  missing:
+    description: Those that the host lacks.
+    type: list
+    elements: str
+    default: []
+  unrecorded:
+    description: Whether an interrupted run has not written down yet what came.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Install what the shop needs
+  pyweb.deploy.gunicorn_packages:
+    name: shop
+    packages: [libpq5, python3-pip-whl]
+    missing: [libpq5]
+  become: true
+"""
+
+RETURN = r"""
+steps:
+  description: Empty.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pyweb.deploy.plugins.module_utils import package_list
+from ansible_collections.pyweb.deploy.plugins.module_utils.stages import LEASE, run_stage
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
+
+
+def work(host: Host, module: AnsibleModule) -> None:
+    """Do what the module is asked for."""
+    package_list.write(host.layout, host.files, module.run_command, module.params["missing"])
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "required": True},
+            "missing": {"type": "list", "elements": "str", "default": []},
+            "unrecorded": {"type": "bool", "default": False},
+            "lease": LEASE,
+        },
+        supports_check_mode=True,
+    )
+    run_stage(module, work)
+
+
+if __name__ == "__main__":
+    main()

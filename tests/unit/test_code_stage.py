@@ -1,0 +1,327 @@
+"""The code on its way to the host: what the action refuses and packs, and what the host makes of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.playbook.task import Task
+from ansible_collections.pyweb.deploy.plugins.action import gunicorn_code as action
+from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list, source
+from ansible_collections.pyweb.deploy.plugins.module_utils.code_stage import CodeStage
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
+
+Data = dict[str, Any]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "app/tests").mkdir(parents=True)
+    (tmp_path / "app/wsgi.py").write_text("app = 1\n")
+    (tmp_path / "app/start").write_text("#!/bin/sh\n")
+    (tmp_path / "app/start").chmod(0o700)
+    (tmp_path / "app/latest").symlink_to("wsgi.py")
+    (tmp_path / "app/tests/test_app.py").write_text("")
+    return tmp_path / "app"
+
+
+# On the controller
+
+Pack = Callable[..., Data]
+
+
+@pytest.fixture
+def sent() -> list[str]:
+    """Places of the files that were sent ahead."""
+    return []
+
+
+@pytest.fixture
+def pack(tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> Pack:
+    """Run the action; gives what its module gets, or the problem."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(action.ActionModule, "_transfer_file", lambda _self, _local, place: sent.append(place))
+    monkeypatch.setattr(action.ActionModule, "_fixup_perms2", lambda _self, _paths: None)
+    monkeypatch.setattr(action.ActionModule, "_execute_module", lambda _self, module_args, **_rest: module_args)
+
+    def run(check_mode: bool = False, **arguments: Any) -> Data:
+        task = Task.load({"name": "Code", "pyweb.deploy.gunicorn_code": arguments, "check_mode": check_mode})
+        shell = SimpleNamespace(tmpdir="/tmp/there", join_path=lambda *parts: "/".join(parts))
+        plugin = action.ActionModule(task, SimpleNamespace(_shell=shell, become=None), SimpleNamespace(), *[None] * 3)
+        try:
+            found: Data = plugin.run(task_vars={"__gunicorn_plan": {"stages": ["code", "venv"], "token": "t"}})
+        finally:
+            assert list(scratch.iterdir()) == []
+        return found
+
+    return run
+
+
+def arguments(app: Path, *exclude: str) -> Data:
+    return {"name": "shop", "src": str(app), "digest": source.digest(str(app), exclude), "exclude": list(exclude)}
+
+
+def test_it_packs_what_the_digest_is_of(pack: Pack, app: Path, tmp_path: Path, sent: list[str]) -> None:
+    found = pack(**arguments(app, "tests"))
+    archive.write(str(app), ["tests"], str(tmp_path / "wanted.tar.gz"), ".")
+    assert base64.b64decode(found["archive"]) == (tmp_path / "wanted.tar.gz").read_bytes()
+    assert not {"src", "exclude"} & set(found), "these are about the controller"
+    assert sent == []
+
+
+def test_a_large_archive_is_sent_ahead(pack: Pack, app: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(action, "INLINE", 10)
+    assert pack(**arguments(app))["archive_file"] == "/tmp/there/code.tar.gz"
+    assert sent == ["/tmp/there/code.tar.gz"]
+    assert "archive_file" not in pack(check_mode=True, **arguments(app))
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("given", [{"digest": ""}, {"src": ""}])
+def test_there_may_be_nothing_to_pack(pack: Pack, app: Path, given: Data) -> None:
+    assert "archive" not in pack(**{**arguments(app), **given})
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_it_refuses_what_changed_since_it_was_planned(pack: Pack, app: Path, check_mode: bool) -> None:
+    planned = arguments(app)
+    (app / "wsgi.py").write_text("app = 2\n")
+    problem = pack(check_mode, **planned)["problem"]
+    assert "changed while the play ran" in problem
+    assert planned["digest"] in problem
+    assert source.digest(str(app)) in problem
+
+
+def test_a_directory_that_is_missing(pack: Pack, app: Path) -> None:
+    assert "nowhere" in pack(**{**arguments(app), "src": f"{app}/nowhere"})["problem"]
+
+
+def test_a_failure_to_pack(pack: Pack, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    planned = arguments(app)
+    monkeypatch.setattr(archive, "write", full)
+    assert "No space left on device" in pack(**planned)["problem"]
+
+
+# On the host
+
+
+class Killed(BaseException):
+    """The module was killed."""
+
+
+class Machine:
+    """A host without the application. The call with the number `fault` fails, or is the last one of a killed module."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.layout = Layout("shop", str(root))
+        self.users: list[str] = []
+        self.packages = ["adduser", "apt"]
+        self.calls = 0
+        self.fault: tuple[int, str] = (-1, "")
+        os.makedirs(root / "opt")
+        os.makedirs(root / "var/lib")
+        monkeypatch.setattr(accounts, "exists", lambda name: name in self.users)
+        for name in ("directory", "content", "link", "remove", "replace", "tree"):
+            monkeypatch.setattr(Files, name, self.faulty(getattr(Files, name)))
+        monkeypatch.setattr(Files, "set_attributes", lambda *_arguments: None)
+
+    def faulty(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            return self.call(lambda: original(*arguments), OSError(28, "No space left on device", "/opt"))
+
+        return call
+
+    def call(self, act: Callable[[], Any], error: Exception) -> Any:
+        number, what = self.fault
+        self.calls += 1
+        if self.calls - 1 != number:
+            return act()
+        if what == "fails":
+            raise error
+        if what == "after":
+            act()
+        raise Killed
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        def act() -> tuple[int, str, str]:
+            if command[0] == "useradd":
+                self.users.append(command[-1])
+            listed = "".join(f"installed {name}\n" for name in self.packages)
+            return 0, listed if command[0] == "dpkg-query" else "", ""
+
+        if self.fault[1] == "fails" and self.calls == self.fault[0]:
+            self.calls += 1
+            return 1, "", "it failed"
+        found: tuple[int, str, str] = self.call(act, OSError())
+        return found
+
+    def deploy(self, plan: Data, check: bool = False) -> Host:
+        """Run the stage."""
+        host = Host(self.layout, None, Files(check), Steps(check), None)  # type: ignore[arg-type] # it uses neither
+        CodeStage(host, plan, self.run).run()
+        return host
+
+    def state(self) -> dict[str, str | None]:
+        """Everything on it."""
+        found: dict[str, str | None] = {}
+        for directory, names, files in os.walk(self.layout.home):
+            for name in (*names, *files):
+                path = Path(directory, name)
+                text = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else None
+                found[str(path.relative_to(self.layout.home))] = text
+        return found
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path / "host", monkeypatch)
+
+
+@pytest.fixture
+def plan(pack: Pack, app: Path) -> Data:
+    comment = "Gunicorn application shop (pyweb.deploy)"
+    given = pack(**arguments(app), user_comment=comment, group="shop", check_config="import sys\n")
+    return {"archive": "", "archive_file": "", "installs_packages": True, **given}
+
+
+def changes(host: Host) -> list[str]:
+    """What a run told: paths that it wrote, and steps."""
+    steps = [step["step"] for step in host.steps.told if step["changed"]]
+    return [*steps, *host.files.written]
+
+
+def test_a_first_deploy(machine: Machine, plan: Data) -> None:
+    predicted = changes(machine.deploy(plan, check=True))
+    assert machine.state() == {}
+    assert machine.users == []
+    assert changes(machine.deploy(plan)) == predicted
+    code = machine.layout.code(plan["digest"])
+    assert Path(code, "wsgi.py").read_text() == "app = 1\n"
+    modes = {name: os.stat(os.path.join(code, name)).st_mode & 0o777 for name in ("", "wsgi.py", "start", "tests")}
+    assert modes == {"": 0o755, "wsgi.py": 0o644, "start": 0o755, "tests": 0o755}
+    assert os.readlink(os.path.join(code, "latest")) == "wsgi.py"
+    assert os.path.exists(os.path.join(code, ".complete"))
+    assert machine.users == ["shop"]
+    assert Path(machine.layout.home, "check_config.py").read_text() == "import sys\n"
+    assert Path(machine.layout.packages_before).read_text() == "adduser\napt\n"
+    again = machine.deploy({**plan, "installs_packages": False})
+    assert changes(again) == []
+
+
+def test_code_in_a_file_on_the_host(machine: Machine, plan: Data, tmp_path: Path) -> None:
+    (tmp_path / "code.tar.gz").write_bytes(base64.b64decode(plan["archive"]))
+    machine.deploy({**plan, "archive": "", "archive_file": str(tmp_path / "code.tar.gz")})
+    assert Path(machine.layout.code(plan["digest"]), "wsgi.py").exists()
+
+
+def test_a_package_that_pip_finds_has_no_code(machine: Machine, plan: Data) -> None:
+    machine.deploy({**plan, "archive": ""})
+    assert os.listdir(machine.layout.code(plan["digest"])) == [".complete"]
+
+
+def test_an_application_that_others_keep_on_the_host(machine: Machine, plan: Data) -> None:
+    machine.deploy({**plan, "digest": "", "user_comment": ""})
+    assert os.listdir(os.path.join(machine.layout.home, "releases")) == []
+    assert machine.users == []
+
+
+def test_files_that_were_changed_are_written_again(machine: Machine, plan: Data) -> None:
+    machine.deploy(plan)
+    good = machine.state()
+    code = Path(machine.layout.code(plan["digest"]))
+    (code / "wsgi.py").write_text("app = evil\n")
+    (code / "start").unlink()
+    wanted = [str(code / "start"), str(code / "wsgi.py")]
+    assert machine.deploy(plan, check=True).files.written == wanted
+    assert machine.deploy(plan).files.written == wanted
+    assert machine.state() == good
+
+
+def test_a_disk_that_is_full(machine: Machine, plan: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5 << 20))
+    with pytest.raises(StageError, match=r"can't bring the code to .*/opt/shop: .* only 5 MiB are\. Make room"):
+        machine.deploy(plan)
+    assert os.listdir(os.path.join(machine.layout.home, "releases")) == []
+
+
+def test_what_an_interrupted_run_left_is_removed(machine: Machine, plan: Data) -> None:
+    place = Path(machine.layout.code(plan["digest"]))
+    place.mkdir(parents=True)
+    (place / "half").touch()
+    predicted = changes(machine.deploy(plan, check=True))
+    assert changes(machine.deploy(plan)) == predicted
+    assert not (place / "half").exists()
+
+
+FAULTS = ("fails", "before", "after")
+
+
+def test_whatever_breaks_off_the_next_run_completes(
+    plan: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call fails, or is the last one: code is never there in part, and the second run after it changes nothing."""
+    with monkeypatch.context() as patch:
+        healthy = Machine(tmp_path / "healthy", patch)
+        healthy.deploy(plan)
+        wanted, calls = healthy.state(), healthy.calls
+    assert calls > 10
+    for number in range(calls):
+        for what in FAULTS:
+            with monkeypatch.context() as patch:
+                machine = Machine(tmp_path / f"{number}-{what}", patch)
+                machine.fault = (number, what)
+                with pytest.raises((OSError, StageError, Killed)):
+                    machine.deploy(plan)
+                machine.fault = (-1, "")
+                code = machine.layout.code(plan["digest"])
+                assert not os.path.exists(code) or os.listdir(code) == os.listdir(healthy.layout.code(plan["digest"]))
+                machine.deploy(plan)
+                assert machine.state() == wanted, (number, what)
+                assert changes(machine.deploy(plan)) == [], (number, what)
+
+
+# The list of packages
+
+
+def write_list(machine: Machine, *expected: str, check: bool = False) -> list[str]:
+    files = Files(check)
+    package_list.write(machine.layout, files, machine.run, expected)
+    return files.written
+
+
+def test_the_list_names_what_came(machine: Machine, plan: Data) -> None:
+    machine.deploy(plan)
+    assert write_list(machine, "ufw", check=True) == [machine.layout.packages]
+    machine.packages += ["ufw", "iptables"]
+    assert write_list(machine, "ufw") == [machine.layout.packages]
+    assert Path(machine.layout.packages).read_text() == "iptables\nufw\n"
+    assert not os.path.exists(machine.layout.packages_before)
+    machine.deploy(plan)
+    machine.packages += ["logrotate"]
+    write_list(machine, "logrotate")
+    assert Path(machine.layout.packages).read_text() == "iptables\nlogrotate\nufw\n"
+
+
+def test_a_run_that_is_cut_off_while_packages_come_is_made_up_for(machine: Machine, plan: Data) -> None:
+    machine.deploy(plan)
+    machine.packages += ["ufw"]
+    machine.deploy(plan)
+    assert write_list(machine) == [machine.layout.packages]
+    assert Path(machine.layout.packages).read_text() == "ufw\n"
+    assert write_list(machine) == []
