@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, secret_values, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
+    bind,
+    gunicorn_registry,
+    index,
+    secret_values,
+    settings,
+)
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
 OLDEST_GUNICORN = (27, 0, 1)
@@ -640,7 +645,10 @@ def problems(
         found += [
             problem for needed, check in together.items() if not wrong.intersection(needed) for problem in check()
         ]
-    return [*_messages(values, found), *_misspelt(values, names, settings_count=checked is VARIABLES)]
+    messages = _messages(values, found)
+    if checked is VARIABLES:
+        messages += gunicorn_registry.problems(values["gunicorn_settings"], values["gunicorn_version"])
+    return [*messages, *_misspelt(values, names, settings_count=checked is VARIABLES)]
 
 
 def checked_alone(value: Any, name: str) -> str:
@@ -758,7 +766,9 @@ def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: b
         if near:
             meant = prefix + near[0]
             yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
-        elif word in NAMES and settings_count and not (isinstance(given, Mapping) and word in given):
+        elif (
+            word in gunicorn_registry.SETTINGS and settings_count and not (isinstance(given, Mapping) and word in given)
+        ):
             instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
             if word in settings.OWNED_SETTINGS:
                 instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"

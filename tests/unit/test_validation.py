@@ -520,7 +520,7 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_bind", ["0.0.0.0:8000", "0.0.0.0:8001"]),
     ("gunicorn_bind", ["unix:/run/a.sock", "unix:/run/b.sock"]),
     ("gunicorn_settings", {"workers": 4, "raw_env": ["A=1", "B=NOTIFY_SOCKET=1"], "proc_name": None}),
-    ("gunicorn_settings", {"workers": "many", "threads": None, "worker_class": None, "raw_env": 1}),
+    ("gunicorn_settings", {"workers": "0x4", "threads": "2", "worker_class": None, "raw_env": None}),
     ("gunicorn_settings", {"worker_class": "sync"}),
     ("gunicorn_settings", {"worker_class": "sync", "threads": 1}),
     ("gunicorn_settings", {"worker_class": "gthread", "threads": "8", "protocol": "http", "http_protocols": "h1"}),
