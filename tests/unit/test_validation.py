@@ -118,6 +118,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ("shop/main:app", "MODULE:CALLABLE"),
         ("wsgi:app\n", "MODULE:CALLABLE"),
         ("wsgi:create_app(", "MODULE:CALLABLE"),
+        ("wsgi:create_app(config)", "after the colon Gunicorn takes a name, or a call of it with plain values"),
     ],
     "gunicorn_requirements": [
         (None, "neither a path nor a list of paths"),
@@ -926,7 +927,7 @@ def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> 
 )
 def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app: str, file: str) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text("")
+    (tmp_path / file).write_text("app = 1\n")
     assert in_source({**values, "gunicorn_wsgi_app": wsgi_app}, tmp_path) == []
 
 
@@ -936,6 +937,12 @@ def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app
 def test_modules_that_are_missing(values: dict[str, Any], app: Path, wsgi_app: str, file: str) -> None:
     message = only(in_source({**values, "gunicorn_wsgi_app": wsgi_app}, app), "gunicorn_wsgi_app")
     assert f"there is no {file} in {app}" in message
+
+
+def test_a_callable_that_is_missing(values: dict[str, Any], app: Path) -> None:
+    (app / "wsgi.py").write_text("application = make()\n")
+    message = only(in_source(values, app), "gunicorn_wsgi_app", "wsgi:app")
+    assert f"there is no 'app' in wsgi.py of {app}; did you mean 'wsgi:application'?" in message
 
 
 def test_modules_may_be_elsewhere(values: dict[str, Any], app: Path) -> None:
