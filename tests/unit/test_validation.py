@@ -593,6 +593,15 @@ def test_settings_that_the_role_manages(values: dict[str, Any], setting: str) ->
     assert f"'{setting}' is not yours to set: {settings.OWNED_SETTINGS[setting]}" in message
 
 
+def test_settings_that_gunicorn_would_not_take(values: dict[str, Any]) -> None:
+    values["gunicorn_settings"] = {"wokers": 4, "timeout": -5}
+    unknown, wrong = problems(values)
+    assert unknown.startswith("gunicorn_settings: unknown setting 'wokers'; did you mean 'workers'? ")
+    assert wrong.startswith("gunicorn_settings: timeout: got -5: ")
+    assert problems({**values, "gunicorn_version": "99.0"}) == []
+    assert problems({**values, "gunicorn_release": "previous"}) == [], "the record has others"
+
+
 @pytest.mark.parametrize("directive", validation.OWNED_DIRECTIVES)
 def test_directives_that_the_role_manages(values: dict[str, Any], directive: str) -> None:
     (message,) = problems({**values, "gunicorn_service_options": {directive: "x"}})
