@@ -122,7 +122,7 @@ def test_the_next_good_release_deploys_and_what_never_served_is_gone(
 def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
     controller: Controller, server: Server, variables: Variables, application: Path
 ) -> None:
-    (application / "wsgi.py").write_text("raise RuntimeError('not today')\n")
+    (application / "wsgi.py").write_text("raise RuntimeError('not today')\napp = None\n")
     broken = {**variables, "gunicorn_name": "stillborn", "gunicorn_bind": ["0.0.0.0:8020"]}
     play = controller.play(server, broken)
     assert not play
