@@ -88,6 +88,12 @@ _raw:
     has_module:
       description: Whether what Gunicorn imports is there.
       type: bool
+    module_file:
+      description: Path of the module inside the directory; empty where its text doesn't plainly say which names it has.
+      type: str
+    module_names:
+      description: Names that the module has, with what Gunicorn may be given for each; empty where it can't be called.
+      type: dict
     problem:
       description: Why the source can't be used; empty where it can.
       type: str

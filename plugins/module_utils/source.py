@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import locks
+from ansible_collections.pyweb.deploy.plugins.module_utils import locks, module_names
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
 
 NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
@@ -118,8 +118,8 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
 
     Returns a dictionary: ``place`` (the directory), ``digest``, ``requirements_files`` (paths), ``requirements``
     (lines), ``locked`` (whether the file is a pylock.toml, beside which nothing else is installed), ``needs_source``
-    (whether a line installs from the source itself), ``has_module``, and ``problem`` and ``requirements_problem``,
-    reasons why the source or that file can't be used.
+    (whether a line installs from the source itself), ``has_module``, what `module_names.look` tells of that module, and
+    ``problem`` and ``requirements_problem``, reasons why the source or that file can't be used.
     """
     if not os.path.isdir(directory):
         return nothing(directory, f"{directory} is not a directory on the host")
@@ -127,6 +127,7 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
     try:
         found["digest"] = short_digest(_file_digest(directory, marker)) if marker else digest(directory, exclude)
         found["has_module"] = has_module(directory, module)
+        found.update(module_names.look(directory, module))
     except OSError as problem:
         return nothing(directory, str(problem))
     try:
@@ -151,6 +152,8 @@ def nothing(place: str, problem: str) -> dict[str, Any]:
         "locked": False,
         "needs_source": False,
         "has_module": False,
+        "module_file": "",
+        "module_names": {},
         "problem": problem,
     }
 

@@ -2,8 +2,9 @@
 # MIT License (see LICENSE)
 """What can't work in ``gunicorn_settings``, because of how the role runs Gunicorn.
 
-Which settings there are and which types they take is Gunicorn's to say; ``check_config.py`` asks it on the host. Here
-are the settings and values that Gunicorn itself would accept, each with what to do instead.
+Which settings there are and which types they take is Gunicorn's to say; `gunicorn_registry` knows most of it, and
+``check_config.py`` asks it on the host. Here are the settings and values that Gunicorn itself would accept, each with
+what to do instead.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ WITH_CERTFILE = (
 )
 """Settings of TLS that Gunicorn looks at only where it has a certificate."""
 
+FILES = ("certfile", "keyfile", "ca_certs")
+"""Settings that name a file on the host, by its absolute path; systemd hands the service a copy."""
+
 CERTIFICATES = (
     "certfile: /etc/letsencrypt/live/shop.example/fullchain.pem, "
     "keyfile: /etc/letsencrypt/live/shop.example/privkey.pem"
@@ -94,9 +98,9 @@ def problems(settings: Mapping[Any, Any]) -> Iterator[str]:
         name = str(key)
         if name in OWNED_SETTINGS:
             yield f"{key!r} is not yours to set: {OWNED_SETTINGS[name]}"
-        elif not _is_name(name):
+        elif not is_name(name):
             meant = re.sub(r"[-\s]+", "_", name.strip("- ").lower())
-            yield f"{key!r} is not the name of a Gunicorn setting" + f"; did you mean {meant!r}?" * _is_name(meant)
+            yield f"{key!r} is not the name of a Gunicorn setting" + f"; did you mean {meant!r}?" * is_name(meant)
         try:
             plain(value)
         except TypeError as problem:
@@ -134,7 +138,7 @@ def _workers_of_others(settings: Mapping[Any, Any]) -> list[str]:
     return ["uvicorn-worker"] if str(settings.get("worker_class")).startswith("uvicorn_worker.") else []
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
     """Tell whether a setting may be called so in Gunicorn's configuration file."""
     return bool(re.fullmatch(r"[a-z][a-z0-9_]*", name)) and not keyword.iskeyword(name) and name not in _TAKEN
 
@@ -179,7 +183,7 @@ def _tls(settings: Mapping[Any, Any]) -> Iterator[str]:
     for name in WITH_CERTFILE:
         if settings.get(name) is not None and not settings.get("certfile"):
             yield f"{name}: without certfile Gunicorn serves plain HTTP; example: {{{CERTIFICATES}}}"
-    for name in ("certfile", "keyfile", "ca_certs"):
+    for name in FILES:
         value = settings.get(name)
         if value and not re.fullmatch(r"""(/[^/\n\r%\\"']+)+""", str(value)):
             yield f"{name}: {value!r} is not the absolute path of a file on the host; example: {{{CERTIFICATES}}}"

@@ -18,9 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, index, secret_values, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
+    bind,
+    gunicorn_registry,
+    index,
+    secret_values,
+    settings,
+    wsgi_app,
+)
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 
 OLDEST_GUNICORN = (27, 0, 1)
@@ -461,11 +467,7 @@ VARIABLES: dict[str, Variable] = {
         'gunicorn_source: {directory: "{{ playbook_dir }}/.."}',
         _source,
     ),
-    "gunicorn_wsgi_app": Variable(
-        "MODULE:CALLABLE",
-        'gunicorn_wsgi_app: "wsgi:app"',
-        _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\([^\n]*\))?)?", "it is not MODULE:CALLABLE"),
-    ),
+    "gunicorn_wsgi_app": Variable("MODULE:CALLABLE", 'gunicorn_wsgi_app: "shop.main:create_app()"', wsgi_app.problems),
     "gunicorn_requirements": Variable(
         "the path of a requirements file inside the source, or a list of such paths; with gunicorn_installer: uv also "
         "uv.lock, pylock.toml and pyproject.toml",
@@ -640,7 +642,10 @@ def problems(
         found += [
             problem for needed, check in together.items() if not wrong.intersection(needed) for problem in check()
         ]
-    return [*_messages(values, found), *_misspelt(values, names, settings_count=checked is VARIABLES)]
+    messages = _messages(values, found)
+    if checked is VARIABLES:
+        messages += gunicorn_registry.problems(values["gunicorn_settings"], values["gunicorn_version"])
+    return [*messages, *_misspelt(values, names, settings_count=checked is VARIABLES)]
 
 
 def checked_alone(value: Any, name: str) -> str:
@@ -758,7 +763,9 @@ def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: b
         if near:
             meant = prefix + near[0]
             yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
-        elif word in NAMES and settings_count and not (isinstance(given, Mapping) and word in given):
+        elif (
+            word in gunicorn_registry.SETTINGS and settings_count and not (isinstance(given, Mapping) and word in given)
+        ):
             instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
             if word in settings.OWNED_SETTINGS:
                 instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"
@@ -789,9 +796,7 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         yield from _hash_problems(values, source["requirements"])
         yield from _locked_problems(values, source)
     packaged = "package" in values["gunicorn_source"]
-    module = values["gunicorn_wsgi_app"].split(":")[0]
     local = [package for package in values["gunicorn_packages"] if package.startswith(".")]
-    elsewhere = packaged or "pythonpath" in values["gunicorn_settings"] or source["needs_source"] or local
     if packaged and local:
         reason = f"a package as gunicorn_source is installed anyway, and leaves nothing that {local[0]!r} could mean"
         yield "gunicorn_packages", reason
@@ -800,8 +805,8 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         for name, found in (("gunicorn_requirements", source["needs_source"]), ("gunicorn_packages", local)):
             if found:
                 yield name, reason
-    if not elsewhere and not source["has_module"]:
-        yield "gunicorn_wsgi_app", f"there is no {module.replace('.', '/')}.py in {source['place']}"
+    if not (packaged or local or source["needs_source"]):
+        yield from (("gunicorn_wsgi_app", reason) for reason in wsgi_app.source_problems(values, source))
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         other_way = "" if _is_true(values["gunicorn_require_hashes"]) else "take that line out or "

@@ -66,7 +66,9 @@ def test_an_import_error_never_reaches_the_site(
 def test_settings_that_gunicorn_does_not_take_are_named_all_at_once(
     controller: Controller, ceres: Server, variables: Variables
 ) -> None:
-    variables["gunicorn_settings"] = {"worker": 4, "workers": "many", "loglevel": "loud"}
+    """What only the Gunicorn on the host can tell: a level of the log, and what the Python of the user sets."""
+    variables["gunicorn_settings"] = {"loglevel": "loud"}
+    variables["gunicorn_conf_extra"] = "worker = 4\nworkers = 'many'\n"
     is_refused(
         controller,
         ceres,
@@ -82,7 +84,7 @@ def test_settings_that_gunicorn_does_not_take_are_named_all_at_once(
     ("change", "cause"),
     [
         ({"gunicorn_health": {"path": "/", "expect": "Goodbye", "timeout": 3}}, "doesn't hold 'Goodbye'"),
-        ({"gunicorn_wsgi_app": "wsgi:application"}, "Failed to find attribute 'application' in 'wsgi'"),
+        ({"gunicorn_wsgi_app": "wsgi:__app__"}, "Failed to find attribute '__app__' in 'wsgi'"),
     ],
     ids=["body", "no such callable"],
 )
@@ -120,7 +122,7 @@ def test_the_next_good_release_deploys_and_what_never_served_is_gone(
 def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
     controller: Controller, server: Server, variables: Variables, application: Path
 ) -> None:
-    (application / "wsgi.py").write_text("raise RuntimeError('not today')\n")
+    (application / "wsgi.py").write_text("raise RuntimeError('not today')\napp = None\n")
     broken = {**variables, "gunicorn_name": "stillborn", "gunicorn_bind": ["0.0.0.0:8020"]}
     play = controller.play(server, broken)
     assert not play
@@ -138,7 +140,8 @@ def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
     [
         (
             {"gunicorn_name": "A B", "gunicorn_bind": 8000, "gunicorn_keep_releases": 0, "gunicorn_workers": 4}
-            | {"gunicorn_source": [], "gunicorn_health": {"pth": "/"}, "gunicorn_user": None, "gunicorn_settings": {}},
+            | {"gunicorn_source": [], "gunicorn_health": {"pth": "/"}, "gunicorn_user": None}
+            | {"gunicorn_settings": {"wokers": 4, "timeout": -5}},
             [
                 "gunicorn_name: got 'A B'",
                 "gunicorn_bind: got 8000",
@@ -146,6 +149,8 @@ def test_a_first_deploy_that_fails_leaves_nothing_that_runs(
                 "gunicorn_source: got []",
                 "unknown key 'pth'; did you mean 'path'?",
                 "gunicorn_user: got None",
+                "gunicorn_settings: unknown setting 'wokers'; did you mean 'workers'?",
+                "gunicorn_settings: timeout: got -5: it is less than 0. It accepts a whole number from 0 on. Example: ",
                 "gunicorn_workers: the role has no such variable",
             ],
         ),

@@ -196,7 +196,7 @@ ALL_OR_NOBODY = """
 def test_a_host_that_fails_ends_the_run_for_all(
     controller: Controller, server: Server, code: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "wsgi.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "wsgi.py").write_text("import nothing_of_that_name\n\napp = None\n")
     variables = {
         "code": str(code),
         "gunicorn_name": "plain",

@@ -10,11 +10,8 @@ from typing import Any
 
 import yaml
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES, problems
-from gunicorn.config import make_settings
 
 Data = dict[str, Any]
-
-GUNICORN = make_settings()
 
 STAND_INS = {"inventory_dir": "/home/me/deploy/inventory", "port": 8000, "workers": 4, "wsgi": "wsgi:app"}
 """What a template comes to whose expression holds the word, where the page doesn't set the variable itself."""
@@ -117,10 +114,6 @@ def wrong(values: Data, defaults: Data, known: Mapping[str, Any] | None = None) 
     own = {name for name in values if name not in VARIABLES}
     found = [f"{name}: the role has no such variable" for name in sorted(own - set(known or {}))]
     given = {name: _fill_in(value, known or {}) for name, value in values.items() if name not in own}
-    # Names alone: what a certificate or a hook is, the tests of the settings know.
-    settings = given.get("gunicorn_settings", {})
-    unknown = set(settings) - set(GUNICORN) if isinstance(settings, dict) else set()
-    found += [f"gunicorn_settings: Gunicorn has no setting {name!r}" for name in sorted(unknown)]
     try:
         extra = str(values.get("gunicorn_conf_extra", ""))
         compile("" if "{{" in extra else extra, "gunicorn_conf_extra", "exec")

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import gunicorn_registry
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as rules
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.setting_names import NAMES
 from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
 from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from gunicorn import sock, util
@@ -324,6 +324,7 @@ def test_values_arrive_in_gunicorn(role: Path, directory: Path, problems: Proble
     def check(values: dict[str, tuple[Any, Any]]) -> None:
         wanted = {**{name: given for name, (given, _) in values.items()}, **beside}
         assert list(rules.problems(wanted)) == []
+        assert list(gunicorn_registry.problems(wanted, gunicorn_registry.VERSION)) == []
         config = load(role, directory, gunicorn_settings=wanted)
         arrived = {name: shown(config.settings[name].get()) for name in alike}
         credentials = f"{directory}/credentials"
@@ -479,10 +480,3 @@ def test_the_hook_of_the_documentation_against_growing_workers(
     assert worker.alive is alive
     assert len(said) == (0 if alive else 1)
     assert all(re.fullmatch(r"Retiring: [1-9]\d* MiB of memory", line) for line in said)
-
-
-# Variables that are called like a setting
-
-
-def test_the_names_are_those_of_gunicorn() -> None:
-    assert set(GUNICORN) == NAMES

@@ -379,7 +379,11 @@ def test_blocks_that_say_the_same(page: Path) -> None:
         ("gunicorn_name: shop\n", "variables", None),
         ("gunicorn_nam: shop\n", "variables", "gunicorn_nam: the role has no such variable"),
         ("gunicorn_bind: 8000\n", "variables", "gunicorn_bind: got 8000"),
-        ("gunicorn_settings: {worker: 4}\n", "variables", "gunicorn_settings: Gunicorn has no setting 'worker'"),
+        (
+            "gunicorn_settings: {worker: 4}\n",
+            "variables",
+            "gunicorn_settings: unknown setting 'worker'; did you mean 'workers'?",
+        ),
         ("gunicorn_conf_extra: 'def f('\n", "variables", "gunicorn_conf_extra: "),
         ("gunicorn_name: a\ngunicorn_name: B\n", "variables", "gunicorn_name: got 'B'"),
         ("gunicorn_bind: ['0.0.0.0:{{ shop_port }}']\nshop_port: 80\n", "variables", None),

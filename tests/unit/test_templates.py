@@ -385,7 +385,7 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (arguments,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
     tasks = tasks.replace("INSTALLER", json.dumps(arguments))
     (directory / "roles/probe/tasks/main.yml").write_text(tasks)
-    (directory / "app/wsgi.py").write_text("app = 1\n")
+    (directory / "app/wsgi.py").write_text("app = 1\ndef create_app(*_): ...\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
     (directory / "app/more.txt").write_text("redis==7.0\n")
     (directory / "app/hashed.txt").write_text(HASHED)

@@ -118,6 +118,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ("shop/main:app", "MODULE:CALLABLE"),
         ("wsgi:app\n", "MODULE:CALLABLE"),
         ("wsgi:create_app(", "MODULE:CALLABLE"),
+        ("wsgi:create_app(config)", "after the colon Gunicorn takes a name, or a call of it with plain values"),
     ],
     "gunicorn_requirements": [
         (None, "neither a path nor a list of paths"),
@@ -520,7 +521,7 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_bind", ["0.0.0.0:8000", "0.0.0.0:8001"]),
     ("gunicorn_bind", ["unix:/run/a.sock", "unix:/run/b.sock"]),
     ("gunicorn_settings", {"workers": 4, "raw_env": ["A=1", "B=NOTIFY_SOCKET=1"], "proc_name": None}),
-    ("gunicorn_settings", {"workers": "many", "threads": None, "worker_class": None, "raw_env": 1}),
+    ("gunicorn_settings", {"workers": "0x4", "threads": "2", "worker_class": None, "raw_env": None}),
     ("gunicorn_settings", {"worker_class": "sync"}),
     ("gunicorn_settings", {"worker_class": "sync", "threads": 1}),
     ("gunicorn_settings", {"worker_class": "gthread", "threads": "8", "protocol": "http", "http_protocols": "h1"}),
@@ -590,6 +591,15 @@ def test_every_example_is_accepted(name: str) -> None:
 def test_settings_that_the_role_manages(values: dict[str, Any], setting: str) -> None:
     (message,) = problems({**values, "gunicorn_settings": {setting: "x"}})
     assert f"'{setting}' is not yours to set: {settings.OWNED_SETTINGS[setting]}" in message
+
+
+def test_settings_that_gunicorn_would_not_take(values: dict[str, Any]) -> None:
+    values["gunicorn_settings"] = {"wokers": 4, "timeout": -5}
+    unknown, wrong = problems(values)
+    assert unknown.startswith("gunicorn_settings: unknown setting 'wokers'; did you mean 'workers'? ")
+    assert wrong.startswith("gunicorn_settings: timeout: got -5: ")
+    assert problems({**values, "gunicorn_version": "99.0"}) == []
+    assert problems({**values, "gunicorn_release": "previous"}) == [], "the record has others"
 
 
 @pytest.mark.parametrize("directive", validation.OWNED_DIRECTIVES)
@@ -926,7 +936,7 @@ def test_requirements_that_cannot_be_read(values: dict[str, Any], app: Path) -> 
 )
 def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app: str, file: str) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text("")
+    (tmp_path / file).write_text("app = 1\n")
     assert in_source({**values, "gunicorn_wsgi_app": wsgi_app}, tmp_path) == []
 
 
@@ -936,6 +946,12 @@ def test_modules_that_are_there(values: dict[str, Any], tmp_path: Path, wsgi_app
 def test_modules_that_are_missing(values: dict[str, Any], app: Path, wsgi_app: str, file: str) -> None:
     message = only(in_source({**values, "gunicorn_wsgi_app": wsgi_app}, app), "gunicorn_wsgi_app")
     assert f"there is no {file} in {app}" in message
+
+
+def test_a_callable_that_is_missing(values: dict[str, Any], app: Path) -> None:
+    (app / "wsgi.py").write_text("application = make()\n")
+    message = only(in_source(values, app), "gunicorn_wsgi_app", "wsgi:app")
+    assert f"there is no 'app' in wsgi.py of {app}; did you mean 'wsgi:application'?" in message
 
 
 def test_modules_may_be_elsewhere(values: dict[str, Any], app: Path) -> None:
