@@ -29,7 +29,7 @@ options:
     type: path
     required: true
   digest:
-    description: Digest of O(src) that the lookup P(pyweb.deploy.source#lookup) gave.
+    description: Digest of O(src) that was planned with, as M(pyweb.deploy.gunicorn_plan) works it out.
     type: str
     required: true
   exclude:
@@ -73,7 +73,7 @@ EXAMPLES = r"""
   pyweb.deploy.ship_directory:
     src: /home/me/shop
     dest: /opt/shop/releases/9d1f0c2b7a66
-    digest: "{{ lookup('pyweb.deploy.source', '/home/me/shop').digest }}"
+    digest: 9d1f0c2b7a66
 """
 
 RETURN = r"""

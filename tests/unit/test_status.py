@@ -32,7 +32,7 @@ WORK: Data = {**NO_WORK, "work": True, "activate": True, "summary": ["what diffe
 HOST: Data = {
     "name": "shop",
     "described": True,
-    "unreachable": False,
+    "reached": True,
     "problem": "",
     "applications": {"shop": APPLICATION},
     "plan": NO_WORK,
@@ -69,7 +69,7 @@ def application(**changes: Any) -> Data:
         (application(generation=""), "not deployed", "no generation has served"),
         ({**HOST, "applications": {}}, "not deployed", ""),
         ({**HOST, "applications": {}, "described": False}, "not deployed", "the role put nothing on the host"),
-        ({**HOST, "unreachable": True, "problem": "Task failed: no\nx"}, "unreachable", "no"),
+        ({**HOST, "reached": False, "problem": "Task failed: no\nx"}, "unreachable", "no"),
         ({**HOST, "problem": "Missing sudo password"}, "failed", "Missing sudo password"),
         ({}, "failed", "the look at the host broke off; the output above says why"),
     ],
@@ -121,7 +121,7 @@ FLEET: Data = {
     "web1": HOST,
     "web2": {**HOST, "plan": WORK},
     "web3": application(**STOPPED),
-    "web4": {**HOST, "unreachable": True, "problem": "refused"},
+    "web4": {**HOST, "reached": False, "problem": "refused"},
 }
 
 
