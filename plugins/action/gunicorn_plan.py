@@ -125,7 +125,8 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
     else:
         release = Release(wanted, wanted.look(observed), observed)
         texts = rendering.render(release)
-        plan, details = make_plan(release.desired(vars(texts)), observed), for_stages(release, texts)
+        plan = make_plan(release.desired(vars(texts)), observed)
+        details = {} if plan["problems"] else for_stages(release, texts)
     return {
         **plan,
         "summary": [*plan["summary"], *(plan["unshown"] if plan["summary"] and check_mode else [])],
