@@ -23,8 +23,8 @@ options:
     default: false
   glance:
     description:
-      - Whether to tell how the application is, and what a deploy would change, in place of a plan. Then nothing fails:
-        what goes wrong is a part of what is told.
+      - Whether to tell how the application is, and what a deploy would change, in place of a plan.
+      - Then nothing fails. What goes wrong is a part of what is told.
     type: bool
     default: false
   unknown:

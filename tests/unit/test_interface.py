@@ -370,6 +370,18 @@ def test_ansible_doc_shows_every_variable(root: Path, defaults: Data) -> None:
     assert set(shown) == set(defaults)
 
 
+@pytest.mark.parametrize("kind", ["module", "filter", "callback"])
+def test_ansible_doc_shows_every_plugin(root: Path, kind: str) -> None:
+    directory = root / "plugins" / ("modules" if kind == "module" else kind)
+    names = [f"pyweb.deploy.{path.stem}" for path in sorted(directory.glob("*.py"))]
+    command = [sys.executable, "-m", "ansible", "doc", "--type", kind, "--json", *names]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert sorted(shown) == names
+    assert all(each.get("doc") and each.get("examples") for each in shown.values()), done.stderr
+
+
 def test_the_tools_are_locked(root: Path) -> None:
     """`make lock` was run after a change of requirements-dev.in, and every file has its hash."""
     asked = re.findall(
