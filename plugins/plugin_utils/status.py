@@ -38,7 +38,7 @@ _KNOWN_LATER: Row = {
 def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> dict[str, Any]:
     """Put together what was found on each host: the rows, what is not well by host, and whether all is well.
 
-    What was found is what tasks/status.yml of the role keeps, or empty where that broke off:
+    What was found is what tasks/status.yml of the role registers; empty or failed where that broke off:
       ``name``: `gunicorn_name`; ``described``: whether the inventory describes that application;
       ``problem``: why the host was not looked at, if it wasn't, and ``reached``: whether it answered;
       ``applications``: as the module ``gunicorn_info`` returns them;
@@ -54,9 +54,10 @@ def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> d
 
 
 def _rows_of(host: str, found: Mapping[str, Any]) -> list[Row]:
-    described = found["name"] if found and found["described"] else None
+    broken = not found or found.get("failed")
+    described = found["name"] if not broken and found["described"] else None
     base = {"host": host, "application": described, "state": FAILED, **_KNOWN_LATER}
-    if not found:
+    if broken:
         return [{**base, "because": "the look at the host broke off; the output above says why"}]
     if found["problem"]:
         state = FAILED if found["reached"] else UNREACHABLE

@@ -72,6 +72,7 @@ def application(**changes: Any) -> Data:
         ({**HOST, "reached": False, "problem": "Task failed: no\nx"}, "unreachable", "no"),
         ({**HOST, "problem": "Missing sudo password"}, "failed", "Missing sudo password"),
         ({}, "failed", "the look at the host broke off; the output above says why"),
+        ({"failed": True, "msg": "no"}, "failed", "the look at the host broke off; the output above says why"),
     ],
 )
 def test_a_word_for_the_state(found: Data, state: str, because: str) -> None:

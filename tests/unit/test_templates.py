@@ -1022,7 +1022,7 @@ def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path, case: s
     used = used_of_the_plan(role, *ALWAYS, *STAGES[case])
     assert used <= {*held, "run", "fetch"}
     assert {"work", "observed"} <= used
-    files = {path.stem for path in role.glob("tasks/*.yml")} - {"fetch", "reach", "status"}
+    files = {path.stem for path in role.glob("tasks/*.yml")} - {"fetch", "reach", "status", "status_fetched"}
     assert files == set(ALWAYS).union(*STAGES.values())
 
 
