@@ -31,6 +31,7 @@ from ansible.plugins.callback import CallbackBase
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.summary import Summary
 
 ROLE = "pyweb.deploy.gunicorn"
+PLAN = "pyweb.deploy.gunicorn_plan"
 COLORS: dict[str, str | None] = {
     "result": None,
     "unchanged": constants.COLOR_OK,
@@ -89,16 +90,22 @@ class CallbackModule(CallbackBase):
             return
         self._summary.seen(host, now)
         action = task.resolved_action or task.action
-        if action == "ansible.builtin.set_fact" and "__gunicorn_plan" in result.result.get("ansible_facts", {}):
-            self._summary.planned(host, now, result.result["ansible_facts"]["__gunicorn_plan"], bool(task.check_mode))
+        if action == PLAN and not result.result["fetch"]:
+            self._summary.planned(host, now, result.result, bool(task.check_mode))
         elif action == "pyweb.deploy.gunicorn_switch" and not task.check_mode and "problem" not in result.result:
             self._summary.switched(host, now)
         elif action == "pyweb.deploy.gunicorn_result" and "problem" not in task.args:
             self._summary.released(host, now)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if is_ours(result.task) and not ignore_errors:
-            self._summary.failed(result.host.get_name(), time.monotonic())
+        task, host, now = result.task, result.host.get_name(), time.monotonic()
+        if not is_ours(task) or ignore_errors:
+            return
+        if (task.resolved_action or task.action) == PLAN and "name" in result.result:
+            self._summary.planned(
+                host, now, {**result.result, "work": False, "problems": [result.result["msg"]]}, False
+            )
+        self._summary.failed(host, now)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if is_ours(result.task) and not result.task.ignore_unreachable:

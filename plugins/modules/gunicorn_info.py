@@ -146,7 +146,7 @@ gunicorn:
       elements: dict
       sample: [{directive: MemoryMx, value: 512M, problem: "Unknown key 'MemoryMx'", near: MemoryMax}]
     source:
-      description: What O(source) holds, as the lookup P(pyweb.deploy.source#lookup) says it; empty without it.
+      description: What O(source) holds; empty without it.
       type: dict
       sample: {digest: 9d1f0c2b7a66, requirements: [Flask==3.1.3], problem: ""}
     root:

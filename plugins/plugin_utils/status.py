@@ -38,11 +38,11 @@ _KNOWN_LATER: Row = {
 def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> dict[str, Any]:
     """Put together what was found on each host: the rows, what is not well by host, and whether all is well.
 
-    What was found is what tasks/status.yml of the role keeps, or empty where that broke off:
+    What was found is what tasks/status.yml of the role registers; empty or failed where that broke off:
       ``name``: `gunicorn_name`; ``described``: whether the inventory describes that application;
-      ``unreachable`` and ``problem``: that the host was not looked at, and why;
+      ``problem``: why the host was not looked at, if it wasn't, and ``reached``: whether it answered;
       ``applications``: as the module ``gunicorn_info`` returns them;
-      ``plan``: what the filter ``gunicorn_plan`` decided, or empty; ``unknown``: why there is none.
+      ``plan``: what a deploy would do, as `plan.make_plan` says it, or empty; ``unknown``: why there is none.
     """
     rows = [row for host, found in hosts.items() for row in _rows_of(host, found)]
     unwell: dict[str, list[str]] = {}
@@ -54,12 +54,13 @@ def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> d
 
 
 def _rows_of(host: str, found: Mapping[str, Any]) -> list[Row]:
-    described = found["name"] if found and found["described"] else None
+    broken = not found or found.get("failed")
+    described = found["name"] if not broken and found["described"] else None
     base = {"host": host, "application": described, "state": FAILED, **_KNOWN_LATER}
-    if not found:
+    if broken:
         return [{**base, "because": "the look at the host broke off; the output above says why"}]
     if found["problem"]:
-        state = UNREACHABLE if found["unreachable"] else FAILED
+        state = FAILED if found["reached"] else UNREACHABLE
         return [{**base, "state": state, "because": one_line(found["problem"])}]
     rows = []
     for name, application in sorted(found["applications"].items()):

@@ -28,24 +28,13 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
 )
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import KINDS, ORIGIN, PACKAGE_FILES, is_url
 
 OLDEST_GUNICORN = (27, 0, 1)
 """27.0.1 lets clients that keep connections alive finish when a worker stops; older ones cut them off."""
 
-SOURCES = {
-    "directory": ("exclude",),
-    "git": ("version", "subdirectory", "key_file", "submodules", "exclude"),
-    "archive": ("checksum", "subdirectory", "exclude"),
-    "package": (),
-    "existing": ("marker", "exclude"),
-}
+SOURCES = {key: kind.options for key, kind in KINDS.items()}
 """Keys of ``gunicorn_source`` of which exactly one is given, each with those that go with it."""
-
-ORIGIN = ("directory", "git", "subdirectory", "existing")
-"""Keys of ``gunicorn_source`` that tell one application from another, whatever version of it is deployed."""
-
-PACKAGE_FILES = (".whl", ".tar.gz", ".zip")
-"""How the name of a package ends that is a file on the controller."""
 
 CHECKSUM_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 """Algorithms of a checksum with the number of hexadecimal digits that each gives."""
@@ -121,6 +110,11 @@ def _is_text(value: Any) -> bool:
 def _text(value: Any) -> Iterator[str]:
     if not _is_text(value):
         yield "it is not a string"
+
+
+def is_true(value: Any) -> bool:
+    """Tell what a boolean means that came as a boolean or as a text, as Ansible's filter ``bool`` does."""
+    return str(value).lower() in ("true", "yes", "1", "on")
 
 
 def _boolean(value: Any) -> Iterator[str]:
@@ -371,12 +365,8 @@ def _source(value: Any) -> Iterator[str]:
         if key in _SOURCE_CHECKS:
             for reason in _SOURCE_CHECKS[key](item):
                 yield f"{key}: {reason}"
-    if _is_url(value.get("archive")) and not value.get("checksum"):
+    if is_url(value.get("archive")) and not value.get("checksum"):
         yield "a checksum is missing, and what a URL leads to may change"
-
-
-def _is_url(value: Any) -> bool:
-    return _is_text(value) and "://" in value
 
 
 def _path(value: Any) -> Iterator[str]:
@@ -410,9 +400,9 @@ def _version_of_git(value: Any) -> Iterator[str]:
 
 def _archive(value: Any) -> Iterator[str]:
     yield from _path(value)
-    if _is_url(value) and not re.match(r"https?://[^/]", value):
+    if is_url(value) and not re.match(r"https?://[^/]", value):
         yield f"{value!r} begins neither with https:// nor with http://"
-    elif _is_url(value) and _CREDENTIALS.search(value):
+    elif is_url(value) and _CREDENTIALS.search(value):
         yield "the URL holds credentials; put it into ~/.netrc on the controller"
 
 
@@ -428,7 +418,7 @@ def _checksum(value: Any) -> Iterator[str]:
 
 def _package(value: Any) -> Iterator[str]:
     name = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\s*(\[[A-Za-z0-9._, -]*\])?\s*([<>=!~]=?[^;@]*)?"
-    if _is_url(value) or not _is_text(value) or not (re.fullmatch(name, value) or value.endswith(PACKAGE_FILES)):
+    if is_url(value) or not _is_text(value) or not (re.fullmatch(name, value) or value.endswith(PACKAGE_FILES)):
         yield f"{value!r} is neither a package, with or without a version, nor a file {' or '.join(PACKAGE_FILES)}"
 
 
@@ -609,7 +599,7 @@ def problems(
 ) -> list[str]:
     """Check the role's variables; no problem, no message.
 
-    `values` maps each name in `VARIABLES` to its value, `names` lists the ``gunicorn_`` variables that the user set,
+    `values` maps each name in `counting` to its value, `names` lists the ``gunicorn_`` variables that the user set,
     `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
     that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
     ``gunicorn_wsgi_app`` and ``gunicorn_bind``. `uv` is how the names of the wheels of uv begin, name and version.
@@ -618,7 +608,7 @@ def problems(
     Raises `KeyError` where a variable is missing from `values`.
     """
     removal, return_ = values["gunicorn_state"] == "absent", bool(values["gunicorn_release"])
-    checked = REMOVAL_VARIABLES if removal else RETURN_VARIABLES if return_ else VARIABLES
+    checked = counting(values["gunicorn_state"], values["gunicorn_release"])
     found: list[Problem] = [(name, reason) for name in checked for reason in VARIABLES[name].check(values[name])]
     wrong = {name for name, _reason in found}
     found += [
@@ -646,6 +636,22 @@ def problems(
     if checked is VARIABLES:
         messages += gunicorn_registry.problems(values["gunicorn_settings"], values["gunicorn_version"])
     return [*messages, *_misspelt(values, names, settings_count=checked is VARIABLES)]
+
+
+def counting(state: Any, release: Any) -> Iterable[str]:
+    """Name the variables that count; nobody looks at the others, not even for what they hold."""
+    return REMOVAL_VARIABLES if state == "absent" else RETURN_VARIABLES if release else VARIABLES
+
+
+def unreadable(name: str, reason: str) -> str:
+    """Write the message about a variable that Ansible can't work out."""
+    return f"{name}: {reason}. It accepts {VARIABLES[name].accepts}. Example: {VARIABLES[name].example}"
+
+
+def remembered(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run keeps of an application that it deploys, to tell others from it; -v prints it."""
+    source = {key: item for key, item in values["gunicorn_source"].items() if key in ORIGIN}
+    return {**{name: values[name] for name in ("gunicorn_wsgi_app", "gunicorn_bind")}, "gunicorn_source": source}
 
 
 def checked_alone(value: Any, name: str) -> str:
@@ -721,7 +727,7 @@ def _log_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _environment_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Find environment variables that are set twice."""
-    if _is_true(values["gunicorn_secrets_environment"]):
+    if is_true(values["gunicorn_secrets_environment"]):
         for name in sorted(set(values["gunicorn_environment"]) & set(values["gunicorn_secrets"])):
             yield "gunicorn_secrets", f"gunicorn_environment has {name} too, and one would win; take one of them out"
 
@@ -756,7 +762,7 @@ def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: b
     """
     prefix = "gunicorn_"
     known = [name[len(prefix) :] for name in VARIABLES]
-    given = values["gunicorn_settings"]
+    given = values["gunicorn_settings"] if settings_count else {}
     for name in sorted(set(names) - set(VARIABLES)):
         word = name[len(prefix) :]
         near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
@@ -809,7 +815,7 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         yield from (("gunicorn_wsgi_app", reason) for reason in wsgi_app.source_problems(values, source))
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
-        other_way = "" if _is_true(values["gunicorn_require_hashes"]) else "take that line out or "
+        other_way = "" if is_true(values["gunicorn_require_hashes"]) else "take that line out or "
         reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
         yield "gunicorn_version", reason
 
@@ -819,11 +825,11 @@ def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Pro
     name = "gunicorn_require_hashes"
     how = "write the file with `uv pip compile --generate-hashes` or `pip-compile --generate-hashes`"
     reasons: list[str] = []
-    if _is_true(values[name]) and "package" in values["gunicorn_source"]:
+    if is_true(values[name]) and "package" in values["gunicorn_source"]:
         reasons.append(
             "a package as gunicorn_source has no requirements file with hashes: use directory, git or archive"
         )
-    elif not _is_true(values[name]):
+    elif not is_true(values[name]):
         if values["gunicorn_installer"] == "pip" and any("--hash=" in line for line in wanted):
             reasons.append("the requirements have hashes, and with one of them pip wants all: set it to true")
     else:
@@ -919,8 +925,3 @@ def _wheels_missing(directory: str, files: list[str], uv: str) -> Iterator[str]:
         wanted = uv.replace("-", "==")
         how = f"`pip download --dest DIRECTORY --only-binary :all: {wanted}` brings it, or set gunicorn_installer: pip"
         yield f"{directory} holds no wheel of {wanted}, which installs the others; {how}"
-
-
-def _is_true(value: Any) -> bool:
-    """Tell what a boolean means that came as a boolean or as a text, as Ansible's filter ``bool`` does."""
-    return str(value).lower() in ("true", "yes", "1", "on")

@@ -22,7 +22,7 @@ import yaml
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import gunicorn_registry
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as rules
 from ansible_collections.pyweb.deploy.tests.certificates import certificate_and_key
-from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
+from ansible_collections.pyweb.deploy.tests.unit.deploying import configuration
 from gunicorn import sock, util
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.config import Config, make_settings
@@ -296,14 +296,9 @@ def problems(role: Path) -> Problems:
     return found
 
 
-def written(role: Path, directory: Path, **variables: Any) -> str:
-    """Write a configuration for the release as the role does."""
-    return configuration(role, gunicorn_name="shop", __gunicorn_release_dir=str(directory), **variables)
-
-
-def load(role: Path, directory: Path, **variables: Any) -> Config:
+def load(directory: Path, **variables: Any) -> Config:
     """Write a configuration, and let Gunicorn read it as it does from its command line."""
-    (directory / "gunicorn.conf.py").write_text(written(role, directory, **variables))
+    (directory / "gunicorn.conf.py").write_text(configuration(directory, **variables))
     return WSGIApplication().cfg
 
 
@@ -315,7 +310,7 @@ def shown(value: Any) -> str:
 
 
 @pytest.mark.parametrize("kind", sorted({kind_of(setting) for setting in FREE.values()}))
-def test_values_arrive_in_gunicorn(role: Path, directory: Path, problems: Problems, kind: str) -> None:
+def test_values_arrive_in_gunicorn(directory: Path, problems: Problems, kind: str) -> None:
     alike = {name: setting for name, setting in FREE.items() if kind_of(setting) == kind}
     beside = {key: value for name in alike for key, value in BESIDE.get(name, {}).items() if key not in alike}
 
@@ -325,7 +320,7 @@ def test_values_arrive_in_gunicorn(role: Path, directory: Path, problems: Proble
         wanted = {**{name: given for name, (given, _) in values.items()}, **beside}
         assert list(rules.problems(wanted)) == []
         assert list(gunicorn_registry.problems(wanted, gunicorn_registry.VERSION)) == []
-        config = load(role, directory, gunicorn_settings=wanted)
+        config = load(directory, gunicorn_settings=wanted)
         arrived = {name: shown(config.settings[name].get()) for name in alike}
         credentials = f"{directory}/credentials"
         expected = {name: f"{credentials}/{to}" if isinstance(to, Copy) else to for name, (_, to) in values.items()}
@@ -371,32 +366,32 @@ PLACES: list[tuple[str, Data]] = [
 
 
 @pytest.mark.parametrize("last", range(len(PLACES)))
-def test_which_place_wins(role: Path, directory: Path, last: int) -> None:
+def test_which_place_wins(directory: Path, last: int) -> None:
     given: Data = {}
     for _timeout, place in PLACES[: last + 1]:
         given.update(place)
     arguments = given.pop("arguments", [])
     environment = {name: given.pop(name) for name in list(given) if name.isupper()}
-    (directory / "gunicorn.conf.py").write_text(written(role, directory, **given))
+    (directory / "gunicorn.conf.py").write_text(configuration(directory, **given))
     assert printed(directory, *arguments, **environment)["timeout"] == PLACES[last][0]
 
 
 @pytest.mark.parametrize("chosen", [{}, {"gunicorn_settings": {"workers": 4}}])
-def test_an_expression_in_gunicorn_conf_extra_wins(role: Path, directory: Path, chosen: Data) -> None:
+def test_an_expression_in_gunicorn_conf_extra_wins(directory: Path, chosen: Data) -> None:
     extra = "workers = 40 + min(1, available_cpus(), available_memory())"
-    (directory / "gunicorn.conf.py").write_text(written(role, directory, gunicorn_conf_extra=extra, **chosen))
+    (directory / "gunicorn.conf.py").write_text(configuration(directory, gunicorn_conf_extra=extra, **chosen))
     assert printed(directory)["workers"] == "41"
 
 
-def test_variables_of_the_environment_that_gunicorn_reads(role: Path, directory: Path) -> None:
-    (directory / "gunicorn.conf.py").write_text(written(role, directory))
+def test_variables_of_the_environment_that_gunicorn_reads(directory: Path) -> None:
+    (directory / "gunicorn.conf.py").write_text(configuration(directory))
     found = printed(directory, WEB_CONCURRENCY="77", PORT="99", FORWARDED_ALLOW_IPS="192.0.2.7")
     assert found["workers"] == printed(directory)["workers"] != "77"
     assert (found["bind"], found["forwarded_allow_ips"]) == ("['0.0.0.0:8000']", "['192.0.2.7']")
 
 
-def test_the_role_wins_over_gunicorns_own_defaults(role: Path, directory: Path) -> None:
-    (directory / "gunicorn.conf.py").write_text(written(role, directory))
+def test_the_role_wins_over_gunicorns_own_defaults(directory: Path) -> None:
+    (directory / "gunicorn.conf.py").write_text(configuration(directory))
     found = printed(directory)
     assert (found["worker_class"], found["accesslog"], found["proc_name"]) == ("gthread", "-", "shop")
     assert (GUNICORN["worker_class"].get(), GUNICORN["accesslog"].get(), GUNICORN["proc_name"].get()) == (
@@ -409,7 +404,7 @@ def test_the_role_wins_over_gunicorns_own_defaults(role: Path, directory: Path) 
 def test_a_problem_of_gunicorn_conf_extra_is_told_as_such(role: Path, directory: Path) -> None:
     """check_config.py finds the place where the template puts it."""
     path = directory / "gunicorn.conf.py"
-    path.write_text(written(role, directory, gunicorn_conf_extra="\ntimeout = 30\n\nimport nowhere\n"))
+    path.write_text(configuration(directory, gunicorn_conf_extra="\ntimeout = 30\n\nimport nowhere\n"))
     command = [sys.executable, str(role / "files/check_config.py"), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     problem = "gunicorn_conf_extra, line 3: ModuleNotFoundError: No module named 'nowhere'"
@@ -436,8 +431,8 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/settings.md").read_text()
 
 
 @pytest.mark.parametrize("extra", re.findall(r"^gunicorn_conf_extra: (workers = .+)$", PAGE, re.MULTILINE))
-def test_the_expressions_of_the_documentation_work(role: Path, directory: Path, extra: str) -> None:
-    (directory / "gunicorn.conf.py").write_text(written(role, directory, gunicorn_conf_extra=extra))
+def test_the_expressions_of_the_documentation_work(directory: Path, extra: str) -> None:
+    (directory / "gunicorn.conf.py").write_text(configuration(directory, gunicorn_conf_extra=extra))
     assert yaml.safe_load(f"gunicorn_conf_extra: {extra}") == {"gunicorn_conf_extra": extra}
     assert int(printed(directory)["workers"]) >= 1
 
@@ -450,9 +445,9 @@ HOOK_EXAMPLES = {
 
 
 @pytest.fixture
-def example(role: Path, directory: Path) -> Callable[[str], Config]:
+def example(directory: Path) -> Callable[[str], Config]:
     """Let Gunicorn load the example of a hook."""
-    return lambda hook: load(role, directory, **{"gunicorn_settings": CERTIFICATE, **HOOK_EXAMPLES[hook]})
+    return lambda hook: load(directory, **{"gunicorn_settings": CERTIFICATE, **HOOK_EXAMPLES[hook]})
 
 
 def test_the_hooks_of_the_documentation_load(example: Callable[[str], Config], problems: Problems) -> None:

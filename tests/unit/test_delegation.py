@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
+# What has to be fetched is planned without a look at the host.
 PLAY = """
 - name: One host of the play, others that are worked on
   hosts: a
   gather_facts: false
   tasks:
-    - name: Look at the variables
+    - name: Plan, as far as no host is needed
       ansible.builtin.include_role:
         name: pyweb.deploy.gunicorn
-        tasks_from: validate
+        tasks_from: plan
         apply: {delegate_to: "{{ item.to }}"}
       vars:
         gunicorn_name: "{{ item.name }}"
-        gunicorn_source: {directory: "{{ playbook_dir }}/{{ item.name }}"}
+        gunicorn_source: {git: "https://git.example.org/{{ item.name }}.git"}
       loop:
         - {name: shop, to: b}
         - {name: blog, to: c}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import subprocess
@@ -16,6 +17,12 @@ from ansible_collections.pyweb.deploy.plugins.doc_fragments import stage
 from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_check, gunicorn_switch
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
+    DEFAULT_HEALTH,
+    Application,
+    Removal,
+    Return,
+)
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, REGISTERED
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VARIABLES
 from ansible_collections.pyweb.deploy.tests import readme_variables
@@ -102,23 +109,48 @@ def test_each_default_has_a_comment(role: Path, defaults: Data) -> None:
         assert re.search(rf"^# [^\n]+\n{name}:", text, re.MULTILINE), name
 
 
-def test_every_variable_is_checked(defaults: Data, internal: Data) -> None:
+def test_every_variable_is_checked(defaults: Data) -> None:
     assert list(VARIABLES) == list(defaults)
-    assert internal["__gunicorn_input"] == {name: f"{{{{ {name} }}}}" for name in defaults}
-    assert list(internal["__gunicorn_input"]) == list(defaults)
+
+
+ELSEWHERE = {"state", "release", "serial", "max_fail_percentage", "remove_data", "remove_packages"}
+"""Variables of other runs than a deploy, and of the playbooks."""
+
+IN_TASKS = {"index_url", "extra_index_urls", "no_log"}
+"""Variables of a deploy that only the task looks at which needs them; two of them may hold a password."""
+
+
+def test_each_variable_has_its_place() -> None:
+    """What counts for a removal or a return is what it is made of."""
+    deploy, return_, removal = (
+        {field.name for field in dataclasses.fields(kind)} for kind in (Application, Return, Removal)
+    )
+    names = {name.removeprefix("gunicorn_") for name in VARIABLES}
+    assert deploy - {"variables"} == names - ELSEWHERE - IN_TASKS
+    for fields, counting in ((return_, validation.RETURN_VARIABLES), (removal, validation.REMOVAL_VARIABLES)):
+        counted = {name.removeprefix("gunicorn_") for name in counting}
+        assert fields == counted - {"state", "serial", "max_fail_percentage"}
+
+
+def test_booleans_and_numbers_come_as_such(defaults: Data) -> None:
+    """By the types of the fields: whoever gives a text gets what it says."""
+    types = {"bool": bool, "int": int, "str": str}
+    for field in dataclasses.fields(Application):
+        default = defaults.get(f"gunicorn_{field.name}")
+        if type(default) in types.values() and field.name != "requirements":
+            assert types[str(field.type)] is type(default), field.name
 
 
 def test_internal_names(internal: Data) -> None:
     assert all(name.startswith("__gunicorn_") for name in internal)
 
 
-def test_documented_defaults_are_the_ones_in_use(defaults: Data, internal: Data) -> None:
-    used = internal["__gunicorn_default_health"]
-    assert defaults["gunicorn_health"].items() <= used.items()
+def test_documented_defaults_are_the_ones_in_use(defaults: Data) -> None:
+    assert defaults["gunicorn_health"].items() <= DEFAULT_HEALTH.items()
 
 
-def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) -> None:
-    keys = set(internal["__gunicorn_default_health"])
+def test_the_keys_of_the_health_check_are_the_same_everywhere() -> None:
+    keys = set(DEFAULT_HEALTH)
     assert keys == set(validation.HEALTH_KEYS)
     check, switch = (yaml.safe_load(each.DOCUMENTATION) for each in (gunicorn_check, gunicorn_switch))
     health = yaml.safe_load(stage.ModuleDocFragment.DOCUMENTATION)["options"]["health"]["suboptions"]
@@ -128,35 +160,6 @@ def test_the_keys_of_the_health_check_are_the_same_everywhere(internal: Data) ->
         assert each["extends_documentation_fragment"] == ["pyweb.deploy.stage"]
         assert "health" not in each["options"], "of both it is the same"
     assert set(switch["options"]["public"]["suboptions"]) == {"host", "port", "path"}
-
-
-def test_what_counts_for_going_back_is_what_it_is_asked_with(role: Path) -> None:
-    text = (role / "vars/main.yml").read_text()
-    returned = text[text.index("__gunicorn_return:") : text.index("__gunicorn_deploy:")]
-    used = set(re.findall(r"gunicorn_[a-z_]+", returned)) & set(VARIABLES)
-    assert used - set(validation.ROLLING) == set(validation.RETURN_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
-
-
-def test_what_counts_for_removal_is_what_it_is_asked_with(role: Path) -> None:
-    text = (role / "vars/main.yml").read_text()
-    removal = text[text.index("__gunicorn_removal:") : text.index("__gunicorn_return:")]
-    used = set(re.findall(r"gunicorn_[a-z_]+", removal)) & set(VARIABLES)
-    assert used == set(validation.REMOVAL_VARIABLES) - {"gunicorn_state", *validation.ROLLING}
-
-
-def test_the_kinds_of_source_are_the_same_everywhere(internal: Data) -> None:
-    (kinds,) = re.findall(r"\[(.*)\]", internal["__gunicorn_kind"])
-    assert re.findall(r"'(\w+)'", kinds) == list(validation.SOURCES)
-    (endings,) = re.findall(r"match\('\.\*\((.*)\)\$'\)", internal["__gunicorn_package_file"])
-    assert tuple(endings.replace("\\", "").split("|")) == validation.PACKAGE_FILES
-
-
-def test_what_a_run_remembers_tells_applications_apart(role: Path) -> None:
-    (remembered,) = [task for task in load(role / "tasks/validate.yml") if "Remember" in task["name"]]
-    kept = remembered["vars"]["__gunicorn_this"]
-    assert set(kept) | {"gunicorn_name"} == set(validation.CLASHES)
-    (keys,) = re.findall(r"\[(.*)\]", kept["gunicorn_source"])
-    assert tuple(re.findall(r"'(\w+)'", keys)) == validation.ORIGIN
 
 
 # Tasks
@@ -257,14 +260,6 @@ def test_no_task_file_is_orphaned(path: Path) -> None:
     others = "".join(other.read_text() for other in TASK_FILES if other != path)
     playbooks = "".join(playbook.read_text() for playbook in ROLE.parents[1].glob("playbooks/*.yml"))
     assert path.name == "main.yml" or f"_tasks: {path.name}" in others or f"tasks_from: {path.stem}\n" in playbooks
-
-
-def test_a_look_at_the_fleet_looks_as_a_deploy_does(role: Path) -> None:
-    """Else it would call drift what a deploy doesn't, or the other way round."""
-    module = "pyweb.deploy.gunicorn_info"
-    deploy, *_others = (task[module] for task in tasks(load(role / "tasks/observe.yml")) if module in task)
-    glance, *_others = (task[module] for task in tasks(load(role / "tasks/status.yml")) if module in task)
-    assert glance == {**deploy, "glance": True}
 
 
 # Versions
@@ -395,6 +390,18 @@ def test_ansible_doc_shows_every_variable(root: Path, defaults: Data) -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     shown = yaml.safe_load(done.stdout)["pyweb.deploy.gunicorn"]["entry_points"]["main"]["options"]
     assert set(shown) == set(defaults)
+
+
+@pytest.mark.parametrize("kind", ["module", "filter", "callback"])
+def test_ansible_doc_shows_every_plugin(root: Path, kind: str) -> None:
+    directory = root / "plugins" / ("modules" if kind == "module" else kind)
+    names = [f"pyweb.deploy.{path.stem}" for path in sorted(directory.glob("*.py"))]
+    command = [sys.executable, "-m", "ansible", "doc", "--type", kind, "--json", *names]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert sorted(shown) == names
+    assert all(each.get("doc") and each.get("examples") for each in shown.values()), done.stderr
 
 
 def test_the_tools_are_locked(root: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
+from ansible_collections.pyweb.deploy.tests.unit.deploying import configuration
 
 APPLICATION = """\
 import os, sys
@@ -116,20 +116,14 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start(role: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start Gunicorn with the role's variables; stop it after the test."""
     monkeypatch.chdir(tmp_path)
     running = []
 
     def run(*options: str, **variables: Any) -> Running:
         settings = {"workers": 1, "worker_class": "sync", **variables.pop("gunicorn_settings", {})}
-        text = configuration(
-            role,
-            gunicorn_name="shop",
-            __gunicorn_release_dir=str(tmp_path),
-            gunicorn_settings=settings,
-            **variables,
-        )
+        text = configuration(tmp_path, gunicorn_settings=settings, **variables)
         running.append(Running(tmp_path, text, *options))
         return running[-1]
 

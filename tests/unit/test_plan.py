@@ -1729,11 +1729,6 @@ def test_all_problems_at_once(desired: Data, bare: Data) -> None:
     assert len(make_plan(desired, bare)["problems"]) == 5
 
 
-def test_the_comment_of_the_user_is_the_one_that_the_role_gives(role: Any) -> None:
-    text = (role / "vars/main.yml").read_text()
-    assert module.USER_COMMENT.format(name="{{ gunicorn_name }}") in text
-
-
 # Applications that somebody else keeps on the host
 
 

@@ -32,7 +32,7 @@ WORK: Data = {**NO_WORK, "work": True, "activate": True, "summary": ["what diffe
 HOST: Data = {
     "name": "shop",
     "described": True,
-    "unreachable": False,
+    "reached": True,
     "problem": "",
     "applications": {"shop": APPLICATION},
     "plan": NO_WORK,
@@ -69,9 +69,10 @@ def application(**changes: Any) -> Data:
         (application(generation=""), "not deployed", "no generation has served"),
         ({**HOST, "applications": {}}, "not deployed", ""),
         ({**HOST, "applications": {}, "described": False}, "not deployed", "the role put nothing on the host"),
-        ({**HOST, "unreachable": True, "problem": "Task failed: no\nx"}, "unreachable", "no"),
+        ({**HOST, "reached": False, "problem": "Task failed: no\nx"}, "unreachable", "no"),
         ({**HOST, "problem": "Missing sudo password"}, "failed", "Missing sudo password"),
         ({}, "failed", "the look at the host broke off; the output above says why"),
+        ({"failed": True, "msg": "no"}, "failed", "the look at the host broke off; the output above says why"),
     ],
 )
 def test_a_word_for_the_state(found: Data, state: str, because: str) -> None:
@@ -121,7 +122,7 @@ FLEET: Data = {
     "web1": HOST,
     "web2": {**HOST, "plan": WORK},
     "web3": application(**STOPPED),
-    "web4": {**HOST, "unreachable": True, "problem": "refused"},
+    "web4": {**HOST, "reached": False, "problem": "refused"},
 }
 
 

@@ -1,8 +1,7 @@
-"""What Ansible itself makes of the role's variables: configurations that Gunicorn loads, units without contradictions.
+"""What comes of the role's variables: configurations that Gunicorn loads, units without contradictions, a plan.
 
-One run of ansible-playbook plays the role's own validate.yml and plan.yml for many imaginary servers, one for each
-case, in a role that shares everything but its tasks with the real one. No task changes this machine, apart from a few
-files in a temporary directory that hold what came out.
+Each case goes from variables to texts and a plan for an imaginary server, all in this process; nothing changes this
+machine. tests/integration plays the role itself.
 """
 
 from __future__ import annotations
@@ -26,14 +25,17 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.pyweb.deploy.plugins.action.gunicorn_plan import decide
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.module_utils.venv import Request
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_venv import ARGUMENTS, make_request
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import Application, Removal
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import VariableError, defaults
+from ansible_collections.pyweb.deploy.tests.unit.deploying import OBSERVED, plan, read
 from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
-from ansible_collections.pyweb.deploy.tests.unit.rendering import configuration
 from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment, read_unit
 from gunicorn.config import Config
 from gunicorn.instrument.statsd import Statsd
@@ -42,90 +44,6 @@ Data = dict[str, Any]
 
 NASTY = 'it\'s "quoted" \\ {a} {{ no jinja }} {% nor this %} {# nor that #} 100% %(h)s $HOME `id` ü€\nsecond line\t'
 HOOK = 'def on_starting(server):\n    return "%s {{ braces }} it\'s \\"up\\"" % {"a": {"b": 1}}\n'
-
-TASKS = """\
-- name: Ask the role
-  vars:
-    installer: INSTALLER
-    slot: {__gunicorn_slot: "@slot@", __gunicorn_id: "@generation@"}
-    check: {__gunicorn_slot: check, __gunicorn_id: "@generation@"}
-    separately:
-      slot_unit: "{{ lookup('ansible.builtin.template', 'slot.service.j2', template_vars=slot) }}"
-      check_unit: "{{ lookup('ansible.builtin.template', 'slot.service.j2', template_vars=check) }}"
-      private_socket: "{{ lookup('ansible.builtin.template', 'private.socket.j2', template_vars=slot) }}"
-      public_socket: "{{ lookup('ansible.builtin.template', 'public.socket.j2') }}"
-      log_rotation: "{{ lookup('ansible.builtin.template', 'logrotate.j2') if gunicorn_logs == 'files' else '' }}"
-      generation_files:
-        gunicorn.conf.py: "{{ lookup('ansible.builtin.template', 'gunicorn.conf.py.j2') }}"
-        environment: "{{ lookup('ansible.builtin.template', 'environment.j2') }}"
-        before_activate: "{{ lookup('ansible.builtin.template', 'before_activate.j2') }}"
-  block:
-    - name: Validate
-      ansible.builtin.import_tasks: ROLE/tasks/validate.yml
-
-    - name: Look at the source
-      ansible.builtin.include_tasks: ROLE/tasks/source.yml
-      when: not gunicorn_release and __gunicorn_kind != 'existing'
-
-    - name: Plan
-      ansible.builtin.import_tasks: ROLE/tasks/plan.yml
-
-    - name: Keep what came out
-      ansible.builtin.set_fact:
-        outcome:
-          desired: "{{ __gunicorn_desired }}"
-          plan: "{{ __gunicorn_plan }}"
-          packages: "{{ __gunicorn_packages }}"
-          installer: "{{ {} if gunicorn_release else installer }}"
-          separately: "{{ separately if inventory_hostname in SEPARATELY else {} }}"
-  rescue:
-    - name: Keep what went wrong
-      ansible.builtin.set_fact:
-        outcome:
-          refused: "{{ ansible_failed_result.msg }}"
-
-- name: Write the templates as the role does
-  ansible.builtin.template:
-    src: "{{ item }}.j2"
-    dest: "WRITTEN/{{ item }}"
-    mode: "0600"
-  loop: [gunicorn.conf.py, environment, before_activate]
-  when: inventory_hostname == 'nasty'
-
-- name: Write the units as the role does
-  ansible.builtin.copy:
-    content: "{{ item.value }}"
-    dest: "WRITTEN/{{ item.key }}"
-    mode: "0600"
-  loop: "{{ (outcome.plan.units | combine({'shop.socket': outcome.plan.socket.text})) | dict2items }}"
-  when: inventory_hostname == 'nasty'
-
-- name: Tell
-  ansible.builtin.copy:
-    content: "{{ dict(cases | zip(cases | map('extract', hostvars, 'outcome'))) | to_json }}"
-    dest: WRITTEN/outcomes.json
-    mode: "0600"
-  run_once: true
-  vars:
-    cases: "{{ ansible_play_hosts_all }}"
-"""
-
-SEPARATELY = ("plain", "nasty", "asgi", "commands", "binds", "soft", "files", "json")
-"""Cases of which each text is rendered by itself too."""
-
-OBSERVED: Data = {
-    **NEW_SERVER,
-    "python": {
-        "path": "/usr/bin/python3",
-        "file": "/usr/bin/python3.11",
-        "version": "3.11.2",
-        "venv": True,
-        "system": True,
-    },
-    "user": {"uid": 33, "gid": 33, "group": "www-data", "gecos": "Gunicorn application shop (pyweb.deploy)"},
-    "ssh_connection": {"client": "192.0.2.5", "port": 2222},
-}
-"""What gunicorn_info would return for a new server."""
 
 COMMANDS = [
     """printf '%s|' "it's" '{{ no jinja }} {% nor this %}' "$((6 * 7))"; echo""",
@@ -154,9 +72,6 @@ OVERRIDES: Data = {
 LOGS = "/var/log/gunicorn/shop"
 SAME_CODE = "git", "archive"
 """Cases whose code is that of the case plain, from somewhere else."""
-
-REPOSITORY = "/REPOSITORY"
-"""Stands for the path of the repository that the run makes."""
 
 THERE: Data = {
     "digest": "eeeeeeeeeeee",
@@ -236,13 +151,13 @@ CASES: dict[str, Data] = {
     "uv_hashes": {"gunicorn_installer": "uv", "gunicorn_require_hashes": "yes", "gunicorn_requirements": "hashed.txt"},
     "overridden": {"gunicorn_service_options": OVERRIDES},
     "own_user": {"gunicorn_user": "www-data"},
-    "git": {"gunicorn_source": {"git": REPOSITORY, "version": "v1"}},
+    "git": {"gunicorn_source": {"git": "https://git.example.org/shop.git", "version": "v1"}},
     "archive": {"gunicorn_source": {"archive": "shop-1.2.tar.gz"}},
     "package": {"gunicorn_source": {"package": "shop==1.2"}},
     "wheel": {"gunicorn_source": {"package": "shop-1.2-py3-none-any.whl"}},
     "existing": {
         "gunicorn_source": {"existing": "/srv/shop", "marker": "REVISION"},
-        "__gunicorn_observed": {"gunicorn": {**OBSERVED, "source": {**nothing("/srv/shop", ""), **THERE}}},
+        "observed": {**OBSERVED, "source": {**nothing("/srv/shop", ""), **THERE}},
     },
     "texts": {
         "gunicorn_hardening": "no",
@@ -254,7 +169,7 @@ CASES: dict[str, Data] = {
 }
 HIDDEN = "s3cret"
 SECRETS = {"TOKEN": f"{HIDDEN} {NASTY}\n\n", "KEY": f"-----{HIDDEN}-----\n", "_A": "\u0081\u0085\u0088" + HIDDEN}
-OLD_SYSTEMD = {"gunicorn": {**OBSERVED, "encrypts": False}}
+OLD_SYSTEMD = {**OBSERVED, "encrypts": False}
 CASES.update(
     {
         "secrets": {"gunicorn_secrets": SECRETS},
@@ -262,7 +177,7 @@ CASES.update(
         "secrets_as_files": {
             "gunicorn_secrets": SECRETS,
             "gunicorn_before_activate": ["true"],
-            "__gunicorn_observed": OLD_SYSTEMD,
+            "observed": OLD_SYSTEMD,
         },
         "secrets_environment": {
             "gunicorn_secrets": SECRETS,
@@ -319,8 +234,8 @@ UNUSABLE = {
     "gunicorn_system_packages": 7,
 }
 RETURNS: dict[str, Data] = {
-    "previous": {"gunicorn_release": "previous", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
-    "by_id": {"gunicorn_release": "3fa92c1b0d4e", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
+    "previous": {"gunicorn_release": "previous", "observed": WITH_HISTORY, **UNUSABLE},
+    "by_id": {"gunicorn_release": "3fa92c1b0d4e", "observed": WITH_HISTORY, **UNUSABLE},
 }
 REFUSED: dict[str, Data] = {
     "wrong": {
@@ -339,52 +254,20 @@ REFUSED: dict[str, Data] = {
         "gunicorn_enviroment": {},
     },
     "nowhere": {"gunicorn_source": {"directory": "nowhere"}},
-    "no_repository": {"gunicorn_source": {"git": "/nowhere/shop.git", "version": "v1"}},
     "not_on_the_host": {
         "gunicorn_source": {"existing": "/srv/shop"},
-        "__gunicorn_observed": {"gunicorn": {**OBSERVED, "source": nothing("/srv/shop", "it is not there")}},
+        "observed": {**OBSERVED, "source": nothing("/srv/shop", "it is not there")},
     },
     "no_source": {"gunicorn_source": {}},
-    "no_way_back": {"gunicorn_release": "000000000000", "__gunicorn_observed": {"gunicorn": WITH_HISTORY}, **UNUSABLE},
+    "no_way_back": {"gunicorn_release": "000000000000", "observed": WITH_HISTORY, **UNUSABLE},
 }
 
 
-class Literal(str):
-    """A string that Ansible must not take for a template."""
-
-    __slots__ = ()
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes literals as such."""
-
-
-Dumper.add_representer(Literal, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
-
-
-def literal(value: Any) -> Any:
-    """Turn the strings inside a value that look like a template into literals."""
-    if isinstance(value, str):
-        return Literal(value) if "{" in value else value
-    if isinstance(value, dict):
-        return {key: literal(item) for key, item in value.items()}
-    return [literal(item) for item in value] if isinstance(value, list) else value
-
-
 @pytest.fixture(scope="session")
-def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory with what came out of the run."""
-    directory = tmp_path_factory.mktemp("played")
-    for name in ("roles/probe/tasks", "app", "written"):
-        (directory / name).mkdir(parents=True)
-    for name in ("defaults", "files", "meta", "templates", "vars"):
-        (directory / "roles/probe" / name).symlink_to(role / name)
-    tasks = TASKS.replace("ROLE", str(role)).replace("WRITTEN", str(directory / "written"))
-    tasks = tasks.replace("SEPARATELY", str(list(SEPARATELY)))
-    stages = yaml.safe_load((role / "tasks/deploy.yml").read_text())
-    (arguments,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
-    tasks = tasks.replace("INSTALLER", json.dumps(arguments))
-    (directory / "roles/probe/tasks/main.yml").write_text(tasks)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a playbook, with everything that the cases name."""
+    directory = tmp_path_factory.mktemp("project")
+    (directory / "app").mkdir()
     (directory / "app/wsgi.py").write_text("app = 1\ndef create_app(*_): ...\n")
     (directory / "app/requirements.txt").write_text("flask==3.1.3\n")
     (directory / "app/more.txt").write_text("redis==7.0\n")
@@ -395,49 +278,48 @@ def played(role: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (directory / "app/pylock.toml").write_text('[[packages]]\nname = "gunicorn"\nversion = "27.0.1"\n')
     shutil.make_archive(str(directory / "shop-1.2"), "gztar", directory, "app")
     (directory / "shop-1.2-py3-none-any.whl").write_text("a wheel")
-    shutil.copytree(directory / "app", directory / "repository")
-    identity = ["-c", "user.name=Me", "-c", "user.email=me@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "First"], ["tag", "v1"]):
-        subprocess.run(["git", *command], cwd=directory / "repository", check=True)
     (directory / "wheels").mkdir()
     (directory / "wheels/gunicorn-27.0.1-py3-none-any.whl").write_text("")
-    play = {"name": "Ask", "hosts": "all", "gather_facts": False, "roles": ["probe"]}
-    (directory / "play.yml").write_text(yaml.safe_dump([play]))
-    common = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "ansible_remote_tmp": str(directory / "tmp"),
-        "gunicorn_name": "shop",
-        "gunicorn_source": {"directory": "app"},
-        "__gunicorn_observed": {"gunicorn": OBSERVED},
-    }
-    hosts = {
-        name: literal({**common, **variables}) for name, variables in {**CASES, **SAME, **RETURNS, **REFUSED}.items()
-    }
-    hosts["git"]["gunicorn_source"]["git"] = str(directory / "repository")
-    (directory / "inventory.yml").write_text(yaml.dump({"all": {"hosts": hosts}}, Dumper=Dumper, allow_unicode=True))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.yml"],
-        cwd=directory,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
-            "ANSIBLE_FORKS": str(os.cpu_count()),
-            "ANSIBLE_HOME": str(directory / "home"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
+    return directory
+
+
+def fetch(project: Path, to: str) -> None:
+    """Do what tasks/fetch.yml does with a repository."""
+    shutil.copytree(project / "app", to)
+    identity = ["-c", "user.name=Me", "-c", "user.email=me@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "First"]):
+        subprocess.run(["git", *command], cwd=to, check=True)
+
+
+def installer(role: Path, given: Data, result: Data) -> Data:
+    """What tasks/build.yml asks of the module gunicorn_venv, when the plan is registered."""
+    loader = DataLoader()
+    stages, internal = (
+        loader.load_from_file(str(role / name), trusted_as_template=True)
+        for name in ("tasks/build.yml", "vars/main.yml")
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return directory / "written"
+    (asked,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
+    known = {**defaults(), "gunicorn_name": "shop", **given, **internal, "__gunicorn_plan": result}
+    found: Data = Templar(loader, variables={**known, "ansible_search_path": [str(role)]}).template(asked)
+    return found
 
 
 @pytest.fixture(scope="session")
-def outcomes(played: Path) -> Data:
+def outcomes(project: Path, role: Path) -> Data:
     """What came out, by case."""
-    found: Data = json.loads((played / "outcomes.json").read_text())
-    assert set(found) == {*CASES, *SAME, *RETURNS, *REFUSED}
+    found: Data = {}
+    for case, given in {**CASES, **SAME, **RETURNS, **REFUSED}.items():
+        known = {"gunicorn_source": {"directory": "app"}, **given}
+        observed = known.pop("observed", OBSERVED)
+        try:
+            wanted = read(project, known)
+            if isinstance(wanted, Application) and wanted.source.fetch:
+                fetch(project, wanted.source.path)
+            found[case] = plan(wanted, observed)
+            if case in {**CASES, **SAME}:
+                found[case]["installer"] = installer(role, known, found[case]["plan"])
+        except VariableError as problem:
+            found[case] = {"refused": str(problem)}
     return found
 
 
@@ -724,17 +606,6 @@ def test_gunicorn_itself_accepts_the_hooks(outcome: Outcome, role: Path, tmp_pat
         assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_is_rendered_alike_in_one_process(outcome: Outcome, role: Path, case: str) -> None:
-    """test_all_settings.py goes that shorter way."""
-    text = outcome(case)["desired"]["generation_files"]["gunicorn.conf.py"]
-    release = re.findall(r"^chdir = '(.*)'$", text, re.MULTILINE)[0]
-    variables = yaml.safe_load(yaml.safe_dump(CASES[case]))  # with its keys in the order of the inventory
-    given = {"gunicorn_name": "shop", "__gunicorn_release_dir": release, **variables}
-    given["__gunicorn_secret_names"] = sorted(variables.get("gunicorn_secrets", {}))  # as validate.yml finds them
-    assert configuration(role, **given) == text
-
-
 Files = dict[str, str]
 GROUP = "/system.slice/shop-blue.service"
 
@@ -991,7 +862,7 @@ def test_the_logs_of_a_configuration(outcome: Outcome, run: Run, tmp_path: Path)
     config = load(run("json"), tmp_path)
     assert (config.accesslog, config.access_log_format) == ("-", "%(json)s")
     assert issubclass(config.logger_class, Statsd)
-    assert ["logrotate" in outcome(case)["packages"] for case in ("plain", "files")] == [False, True]
+    assert ["logrotate" in outcome(case)["desired"]["packages"] for case in ("plain", "files")] == [False, True]
     assert [outcome(case)["plan"]["log_rotation"] for case in ("plain", "json")] == [{}, {}]
 
 
@@ -1127,38 +998,32 @@ def test_the_backlog_is_the_one_of_the_settings(outcome: Outcome) -> None:
 # What is planned with
 
 
-def test_the_template_module_writes_what_is_planned_with(outcome: Outcome, played: Path) -> None:
-    desired, plan = outcome("nasty")["desired"], outcome("nasty")["plan"]
-    assert set(desired["generation_files"]) == {"gunicorn.conf.py", "environment", "before_activate"}
-    assert len(plan["units"]) == 5
-    for name, text in {**desired["generation_files"], **plan["units"], "shop.socket": plan["socket"]["text"]}.items():
-        assert (played / name).read_text() == text
+def used_of_the_plan(role: Path, *names: str) -> set[str]:
+    """Keys of the plan that some files of tasks use, themselves or by a name of vars/main.yml."""
+    text = "".join((role / f"tasks/{name}.yml").read_text() for name in names)
+    internal = {name: str(value) for name, value in DataLoader().load_from_file(str(role / "vars/main.yml")).items()}
+    while more := [name for name in internal if re.search(rf"\b{name}\b", text)]:
+        text += "".join(internal.pop(name) for name in more)
+    return set(re.findall(r"__gunicorn_plan\.([a-z_]+)", text))
 
 
-@pytest.mark.parametrize("case", SEPARATELY)
-def test_texts_are_the_same_together_as_each_by_itself(outcome: Outcome, case: str) -> None:
-    """Byte for byte: a line break more or less would be another generation."""
-    found = outcome(case)
-    assert len(found["separately"]) == 6
-    assert {name: found["desired"][name] for name in found["separately"]} == found["separately"]
+ALWAYS = ("main", "plan", "ufw", "deploy", "lock", "give_up")
+STAGES: dict[str, tuple[str, ...]] = {
+    "plain": ("build", "packages", "prepare", "release", "configure", "secrets"),
+    "by_id": ("firewall", "enable_firewall", "activate", "prune"),
+    "removal": ("remove", "remove_packages", "prune"),
+}
+"""Files of tasks by the least that their plan may be about."""
 
 
-PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
-
-
-AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "ufw", "prune", "remove", "remove_packages")]
-"""Files whose tasks see the plan of a removal; two of them see no other."""
-
-
-def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path) -> None:
-    paths = [*role.glob("tasks/*.yml"), role / "vars/main.yml", *role.glob("templates/*.j2")]
-    used_in = {str(path.relative_to(role)): set(PLAN_IN_ROLE.findall(path.read_text())) for path in paths}
-    removal = {"state": "absent", "name": "shop", "remove_data": False, "remove_packages": False}
-    assert set().union(*(used_in[name] for name in AT_REMOVAL)) <= set(make_removal(removal, NEW_SERVER))
-    used = set().union(*(used_in[name] for name in used_in if name not in AT_REMOVAL[-2:]))
-    used -= {"remove_packages"}  # in vars/main.yml, for remove_packages.yml
-    assert used <= set(outcome("plain")["plan"])
-    assert {"units", "socket", "watch", "record"} <= used
+@pytest.mark.parametrize("case", STAGES)
+def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path, case: str) -> None:
+    held = decide(Removal("shop", "", "", False, False), NEW_SERVER) if case == "removal" else outcome(case)["plan"]
+    used = used_of_the_plan(role, *ALWAYS, *STAGES[case])
+    assert used <= {*held, "run", "fetch"}
+    assert {"work", "observed"} <= used
+    files = {path.stem for path in role.glob("tasks/*.yml")} - {"fetch", "reach", "status", "status_fetched"}
+    assert files == set(ALWAYS).union(*STAGES.values())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -1233,20 +1098,10 @@ def test_an_application_that_is_not_on_the_host(outcomes: Data) -> None:
     )
 
 
-def test_a_repository_that_cannot_be_fetched(outcomes: Data) -> None:
-    message = outcomes["no_repository"]["refused"]
-    assert message.startswith(
-        "gunicorn_source: got /nowhere/shop.git at v1, which could not be fetched on the controller.\n"
-    )
-    assert "Example: git clone /nowhere/shop.git\n" in message
-    assert "does not appear to be a git repository" in message
-
-
 @pytest.mark.parametrize("case", RETURNS)
 def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str) -> None:
     desired, plan = outcome(case)["desired"], outcome(case)["plan"]
     assert desired == {
-        "state": "present",
         "name": "shop",
         "restore": RETURNS[case]["gunicorn_release"],
         "keep": 3,

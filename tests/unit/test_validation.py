@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.plugins.loader import lookup_loader
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import make_source
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import (
     VARIABLES,
     checked_alone,
@@ -885,14 +885,10 @@ def app(tmp_path: Path) -> Path:
 def in_source(values: dict[str, Any], path: Path, kind: str = "directory") -> list[str]:
     """What is wrong with good variables and that source."""
     assert problems(values) == []
-    (found,) = lookup_loader.get("pyweb.deploy.source").run(
-        [str(path)],
-        {},
-        kind=kind,
-        requirements=values["gunicorn_requirements"],
-        module=values["gunicorn_wsgi_app"].split(":")[0],
+    source = make_source({kind: str(path)}, "/", "/")
+    return source_problems(
+        values, source.look(values["gunicorn_requirements"], values["gunicorn_wsgi_app"].split(":")[0])
     )
-    return source_problems(values, found)
 
 
 def test_a_source_that_is_all_right(values: dict[str, Any], app: Path) -> None:

@@ -1,0 +1,172 @@
+# Copyright (c) 2026 The pyweb.deploy authors
+# MIT License (see LICENSE)
+"""Action gunicorn_plan: read the role's variables, look at the source and the host, and decide what a run has to do."""
+
+from __future__ import annotations
+
+from subprocess import SubprocessError
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, variables
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
+    Application,
+    Release,
+    Removal,
+    Return,
+    Wanted,
+)
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import USER_COMMENT, make_plan
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
+
+Data = dict[str, Any]
+
+NOTHING: Data = {"work": False, "problems": [], "summary": [], "ask_ufw": False}
+"""The plan of a run that has to fetch its source first."""
+
+GLANCE = ("problems", "work", "build", "configure", "firewall", "activate", "prune", "summary")
+"""What is told of a plan in a look at the status."""
+
+UNKNOWABLE = (AnsibleError, OSError, ValueError, LookupError, SubprocessError)
+"""What keeps a look at the status from knowing what a deploy would change."""
+
+
+class ActionModule(ActionBase):
+    """Plan a run, or tell how an application is."""
+
+    def run(self, tmp: str | None = None, task_vars: Data | None = None) -> Data:
+        """Run the action; modules/gunicorn_plan.py documents its options."""
+        result: Data = super().run(tmp, task_vars)
+        _spec, options = self.validate_argument_spec(
+            {
+                "fetched": {"type": "bool", "default": False},
+                "glance": {"type": "bool", "default": False},
+                "unknown": {"type": "str", "default": ""},
+            }
+        )
+        # What is told of the plan to people is its summary, in a task after this one.
+        result.update(changed=False, _ansible_verbose_override=True)
+        if options["glance"]:
+            return {**result, **self._glance(task_vars or {}, **options)}
+        try:
+            return {**result, **self._plan(task_vars or {}, options["fetched"])}
+        except (variables.VariableError, OSError, SubprocessError) as problem:
+            return {**result, "failed": True, "msg": str(problem)}
+
+    def _plan(self, task_vars: Data, fetched: bool) -> Data:
+        wanted = application.from_task_vars(self, task_vars)
+        remembered = application.remember(self, task_vars, wanted)
+        if isinstance(wanted, Application) and wanted.source.fetch and not fetched:
+            return {**NOTHING, "run": remembered, "fetch": wanted.source.fetch}
+        answer = self._observe(wanted.observation(), task_vars)
+        if "gunicorn" not in answer:
+            return answer
+        found = decide(wanted, answer["gunicorn"], bool(self._task.check_mode))
+        if found["problems"]:
+            row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
+            return {**row, "failed": True, "msg": "\n".join(found["problems"])}
+        return {**kept(answer), **found, "run": remembered, "fetch": {}}
+
+    def _observe(self, asked: Data, task_vars: Data) -> Data:
+        """Look at the host; what the module gunicorn_info answers, a failure too."""
+        answer: Data = self._execute_module("pyweb.deploy.gunicorn_info", asked, task_vars=task_vars)
+        answer.pop("invocation", None)
+        return answer
+
+    def _glance(self, task_vars: Data, fetched: bool, unknown: str, **_options: Any) -> Data:
+        """Tell how the application is. Whatever goes wrong becomes a part of that."""
+        found: Data = {"described": True, "reached": True, "problem": "", "applications": {}, "plan": {}}
+        found["fetch"], found["unknown"] = {}, unknown
+        wanted: Wanted | None = None
+        try:
+            found["name"] = variables.read("gunicorn_name", self._templar, task_vars)
+        except variables.VariableError as problem:
+            return {**found, "name": "", "problem": str(problem)}
+        try:
+            found["described"] = application.is_described(self._templar, task_vars)
+            if found["described"] and not unknown:
+                wanted = application.from_task_vars(self, task_vars)
+        except UNKNOWABLE as problem:
+            found["unknown"] = str(problem)
+        if isinstance(wanted, Application) and wanted.source.fetch and not fetched:
+            return {**found, "fetch": wanted.source.fetch}
+        asked = wanted.observation() if wanted else {"name": found["name"], "user": found["name"]}
+        try:
+            answer = self._observe({**asked, "glance": True}, task_vars)
+        except AnsibleConnectionFailure as problem:
+            return {**found, "reached": False, "problem": str(problem)}
+        except AnsibleError as problem:
+            return {**found, "problem": str(problem)}
+        if "gunicorn" not in answer:
+            return {**found, "problem": str(answer.get("msg", answer))}
+        found.update(kept(answer), applications=answer["gunicorn"]["glance"])
+        try:
+            if wanted:
+                plan = decide(wanted, answer["gunicorn"])
+                found["plan"] = {key: plan[key] for key in GLANCE if key in plan}
+        except UNKNOWABLE as problem:
+            found["unknown"] = str(problem)
+        return found
+
+
+def kept(answer: Data) -> Data:
+    """What Ansible itself says beside a module's answer, as which interpreter it found: it would look for it again."""
+    return {key: answer[key] for key in ("ansible_facts", "warnings", "deprecations") if key in answer}
+
+
+def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
+    """Compare what is wanted with the host: the plan, with what the stages need to know besides it."""
+    details: Data = {}
+    if isinstance(wanted, Removal):
+        plan = make_removal(wanted.desired, observed)
+    elif isinstance(wanted, Return):
+        plan = make_plan(wanted.desired, observed)
+    else:
+        release = Release(wanted, wanted.look(observed), observed)
+        texts = rendering.render(release)
+        plan = make_plan(release.desired(vars(texts)), observed)
+        details = {} if plan["problems"] else for_stages(release, texts)
+    return {
+        **plan,
+        "summary": [*plan["summary"], *(plan["unshown"] if plan["summary"] and check_mode else [])],
+        "observed": observed,
+        "root": wanted.root,
+        "user_comment": USER_COMMENT.format(name=wanted.name),
+        "rule_comment": f"pyweb.deploy {wanted.name}",
+        "ufw_to_come": check_mode and not observed["firewall"]["installed"],
+        "drain_tasks": wanted.drain_tasks,
+        "enroll_tasks": wanted.enroll_tasks,
+        **details,
+    }
+
+
+def for_stages(release: Release, texts: rendering.Texts) -> Data:
+    """What the tasks of a deploy take from the plan, by names that roles/gunicorn/vars/main.yml has for it.
+
+    It goes piece by piece as the stages become actions, which work it out by themselves. Texts are none of secrets.
+    """
+    app = release.app
+    return {
+        "generation_files": texts.generation_files,
+        "secret_names": app.secret_names,
+        "group": release.group,
+        "source": {**release.source, "kind": app.source.key, "path": app.source.path, "location": app.source.location},
+        "source_record": app.source.record(),
+        "module": app.module,
+        "code": {
+            "digest": release.code,
+            "directory": release.directory,
+            "runs_in": release.code_directory,
+            "is_new": release.code not in release.observed["releases"],
+        },
+        "installation": {
+            "venv": release.venv,
+            "tool": app.tool,
+            "specifiers": release.specifiers,
+            "needs_source": release.needs_source,
+            "editable": release.editable,
+            "wheelhouse": app.wheelhouse,
+            "wheelhouse_digest": app.wheelhouse_digest,
+        },
+    }
