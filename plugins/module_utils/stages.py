@@ -11,7 +11,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils import lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
-from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StepError, Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 
@@ -34,36 +34,41 @@ HEALTH: dict[str, Any] = {
 """Specification of the option ``health``."""
 
 
-def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], None]) -> None:
-    """Do the work of a module for the run that has the deploy lock, and leave the module with the result."""
+def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], dict[str, Any] | None]) -> None:
+    """Do the work of a module for the run that has the deploy lock, and leave the module with the result.
+
+    What the work returns is told too.
+    """
     module.no_log_values.clear()  # what no_log keeps out of the journal, --diff may show
     layout, files, steps = Layout(module.params["name"]), Files(module.check_mode), Steps(module.check_mode)
     systemd = Systemd(module.run_command)
 
     def service(slot: str) -> Service:
-        return Service(module.run_command, f"{layout.name}-{slot}", module.params["health"])
+        return Service(module.run_command, f"{layout.name}-{slot}", module.params.get("health", {}))
 
     held: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     failure: dict[str, Any] = {}
+    told: dict[str, Any] | None = None
     try:
         if not module.check_mode:
             held = lock.hold(layout.name, module.params["run"])
         with held:
-            work(Host(layout, systemd, files, steps, service), module)
+            told = work(Host(layout, systemd, files, steps, service), module)
     except UnhealthyError as problem:
         failure = {"msg": str(problem), "reason": problem.reason}
-    except (SystemdError, lock.LockError) as problem:
+    except (SystemdError, StepError, lock.LockError) as problem:
         failure = {"msg": str(problem), "reason": str(problem).split("\n", 1)[0]}
     except OSError as problem:
-        failure = {"msg": f"can't write {problem.filename}: {problem.strerror}"}
+        failure = {"msg": f"can't change {problem.filename}: {problem.strerror}"}
         failure["reason"] = failure["msg"]
     result = {
+        **(told or {}),
         "changed": bool(files.diff or steps.changed),
         "steps": steps.told,
         "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
     }
     if module._diff:
-        result["diff"] = files.diff
+        result["diff"] = files.diff + steps.diff
     if failure:
         module.fail_json(**failure, **result)
     module.exit_json(**result)

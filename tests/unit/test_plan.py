@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.plugins.module_utils import layout
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id, make_plan
@@ -1727,7 +1728,7 @@ def test_all_problems_at_once(desired: Data, bare: Data) -> None:
 
 def test_the_comment_of_the_user_is_the_one_that_the_role_gives(role: Any) -> None:
     text = (role / "vars/main.yml").read_text()
-    assert module.USER_COMMENT.format(name="{{ gunicorn_name }}") in text
+    assert layout.USER_COMMENT.format(name="{{ gunicorn_name }}") in text
 
 
 # Applications that somebody else keeps on the host

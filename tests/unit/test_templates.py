@@ -1146,8 +1146,8 @@ def test_texts_are_the_same_together_as_each_by_itself(outcome: Outcome, case: s
 PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
 
 
-AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "ufw", "prune", "remove", "remove_packages")]
-"""Files whose tasks see the plan of a removal; two of them see no other."""
+AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "ufw", "prune", "remove")]
+"""Files whose tasks see the plan of a removal; the last of them sees no other."""
 
 
 def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path) -> None:
@@ -1155,8 +1155,7 @@ def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path) -> None
     used_in = {str(path.relative_to(role)): set(PLAN_IN_ROLE.findall(path.read_text())) for path in paths}
     removal = {"state": "absent", "name": "shop", "remove_data": False, "remove_packages": False}
     assert set().union(*(used_in[name] for name in AT_REMOVAL)) <= set(make_removal(removal, NEW_SERVER))
-    used = set().union(*(used_in[name] for name in used_in if name not in AT_REMOVAL[-2:]))
-    used -= {"remove_packages"}  # in vars/main.yml, for remove_packages.yml
+    used = set().union(*(used_in[name] for name in used_in if name not in AT_REMOVAL[-1:]))
     assert used <= set(outcome("plain")["plan"])
     assert {"units", "socket", "watch", "record"} <= used
 
