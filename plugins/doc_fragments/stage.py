@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""What the documentation of the modules that check and switch has in common; module_utils/stages.py has the code."""
+"""What the documentation of the modules of a stage has in common; module_utils/stages.py has the code."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options, attributes and notes of these modules."""
+    """Options, attributes and notes of these modules; `HEALTH` is of those that ask a health check."""
 
     DOCUMENTATION = r"""
 options:
@@ -14,6 +14,29 @@ options:
     description: Name of the application, C(gunicorn_name) of the role.
     type: str
     required: true
+  lease:
+    description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
+    type: dict
+    default: {}
+attributes:
+  action:
+    support: full
+    description: Tells the module which run of Ansible it works for.
+  check_mode:
+    support: full
+    description: Tells what would be done.
+  diff_mode:
+    support: full
+    description: Shows each file's text before and after.
+notes:
+  - Needs root. Set C(become=true).
+  - Takes the deploy lock for its run, see M(pyweb.deploy.gunicorn_lock), and fails where another run has it. The run
+    keeps it until the last of its stages has ended.
+  - The role calls it with what its plan says. It isn't meant for other playbooks.
+"""
+
+    HEALTH = r"""
+options:
   serving:
     description: Id of the generation that serves until then; empty for none.
     type: str
@@ -48,23 +71,4 @@ options:
         description: Whether to speak TLS. Certificates are not verified.
         type: bool
         default: false
-  lease:
-    description: The run of Ansible that this works for, as the action plugin gives it. Not for playbooks.
-    type: dict
-    default: {}
-attributes:
-  action:
-    support: full
-    description: Tells the module which run of Ansible it works for.
-  check_mode:
-    support: full
-    description: Tells what would be done.
-  diff_mode:
-    support: full
-    description: Shows each file's text before and after.
-notes:
-  - Needs root. Set C(become=true).
-  - Takes the deploy lock for its run, see M(pyweb.deploy.gunicorn_lock), and fails where another run has it. The run
-    keeps it until the last of its stages has ended.
-  - The role calls it with what its plan says. It isn't meant for other playbooks.
 """

@@ -17,6 +17,7 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 ROOTS = "/opt"
 UNITS = "/run/systemd/system"
-MARK = "pyweb.deploy"
 COMMENT = "Builds packages of {name} (pyweb.deploy)"
 """By which a user is known as one that the role created."""
 
@@ -204,8 +204,7 @@ class BuildUnit:
         """Stop the unit, and remove all that belongs to a build: also what a killed run left."""
         unit = unit_name(self.name)
         self._systemd.stop(unit)
-        if self._systemd.show(unit, "ActiveState").get("ActiveState") == "failed":
-            self._systemd.reset_failed(unit)
+        self._systemd.reset_failed(unit)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unit_path(self.name))
         if os.path.lexists(self.directory):

@@ -7,6 +7,7 @@ The one place where the modules of a deploy write, so that tests can let any cal
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -15,8 +16,16 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, MARK
+
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
+
+MARKS = (COMPLETE, "generation.json")
+"""Files that tell that a directory is complete: the first to go, so that half of one is never taken for a whole one."""
+
+OWNED = "." + MARK
+"""Tells that a directory is the role's: the last to go, so that the rest of one is still known."""
 
 
 def read(path: str) -> bytes | None:
@@ -159,14 +168,27 @@ class Files:
             os.symlink(wanted, beside)
             os.rename(beside, path)
 
-    def remove(self, path: str) -> None:
-        """Remove a file, a link or a whole directory; that there was one is all that ``--diff`` shows."""
+    def remove(self, path: str, depth: int = 1) -> None:
+        """Remove a file, a link or a whole directory; that there was one is all that ``--diff`` shows.
+
+        So many levels of a directory have marks of the role. What is below them may be other users'.
+        """
         if not os.path.lexists(path):
             return
         self.diff.append(diff_entry(path, {"state": "present"}, {"state": "absent"}))
-        if self.check:
-            return
+        if not self.check:
+            self._remove(path, depth)
+
+    def _remove(self, path: str, depth: int) -> None:
+        if depth and os.path.isdir(path) and not os.path.islink(path):
+            for name in sorted(os.listdir(path), key=lambda name: (name not in MARKS, name == OWNED)):
+                self._remove(os.path.join(path, name), depth - 1)
+        self.drop(path)
+
+    def drop(self, path: str) -> None:
+        """Remove one thing, with all that is in it. No link is followed, also where somebody puts one in the way."""
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
         else:
-            os.unlink(path)
+            with contextlib.suppress(FileNotFoundError):  # of a service that has just ended
+                os.unlink(path)

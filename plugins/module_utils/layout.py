@@ -13,6 +13,12 @@ KINDS = ("releases", "venvs", "generations")
 COMPLETE = ".complete"
 """A file that the directory of a release or of a venv has once all of it is there."""
 
+MARK = "pyweb.deploy"
+"""In the first line of each unit that the role wrote. ``/opt/NAME/.pyweb.deploy`` says the same of that directory."""
+
+USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
+"""Of the user that the role creates to run an application; the one who builds its packages has another."""
+
 
 class Layout:
     """Of the application `name`; `root` is where the host's file system begins, for tests."""

@@ -62,14 +62,14 @@ def deploy_lock(module: AnsibleModule) -> Iterator[None]:
 def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any]) -> None:
     """Do the work of a module for the run that has the deploy lock, and leave the module with the result.
 
-    `work` may return more of the result, as a dictionary.
+    What the work returns is told too.
     """
     module.no_log_values.clear()  # what no_log keeps out of the journal, --diff may show
     layout, files, steps = Layout(module.params["name"]), Files(module.check_mode), Steps(module.check_mode)
     systemd = Systemd(module.run_command)
 
     def service(slot: str) -> Service:
-        return Service(module.run_command, f"{layout.name}-{slot}", module.params["health"])
+        return Service(module.run_command, f"{layout.name}-{slot}", module.params.get("health", {}))
 
     failure: dict[str, Any] = {}
     more: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any])
     except (SystemdError, StageError) as problem:
         failure = {"msg": str(problem), "reason": str(problem).split("\n", 1)[0]}
     except OSError as problem:
-        failure = {"msg": f"can't write {problem.filename}: {problem.strerror}"}
+        failure = {"msg": f"can't change {problem.filename}: {problem.strerror}"}
         failure["reason"] = failure["msg"]
     result = {
         **more,

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+ABSENT, PRESENT = {"state": "absent"}, {"state": "present"}
+
+
 class StageError(Exception):
-    """A stage can't go on; the text is for people."""
+    """A stage can't go on, or refuses to; the text is for people."""
 
 
 class Steps:
@@ -36,14 +39,22 @@ class Steps:
             seconds = round(time.monotonic() - started, 2)
             self.told.append({"step": step, "unit": unit, "changed": True, "seconds": seconds})
 
-    def take(self, step: str, path: str, needed: bool, action: Callable[[], None]) -> None:
-        """Make `path` present where that is needed; in check mode only say so."""
+    def take(
+        self,
+        step: str,
+        thing: str,
+        needed: bool,
+        action: Callable[[], object],
+        before: dict[str, str] = ABSENT,
+        after: dict[str, str] = PRESENT,
+    ) -> None:
+        """Take a step where it is needed; in check mode only say so. `thing` is what it changes."""
         started = time.monotonic()
         if needed and not self.check:
             action()
         self.told.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
-            self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "present"}))
+            self.diff.append(diff_entry(thing, before, after))
 
     @property
     def changed(self) -> bool:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
 
-MARKS = (".complete", "generation.json")
-"""Files that tell that a directory is complete: the first to go, so that half of one is never taken for a whole one."""
-
 
 class Host:
     """Everything through which an application is changed, so that tests can put something else in its place."""
@@ -246,7 +243,4 @@ class Switch:
     def prune(self) -> None:
         """Remove what nothing needs any more."""
         for path in self.plan["obsolete"]:
-            for mark in MARKS:
-                if os.path.lexists(os.path.join(path, mark)) and not self.host.files.check:
-                    os.unlink(os.path.join(path, mark))
             self.host.files.remove(path)

@@ -51,9 +51,10 @@ class Systemd:
         if there:
             self._order("stop", *([] if wait else ["--no-block"]), *there)
 
-    def reset_failed(self, *units: str) -> None:
-        """Forget that units have failed. They must be loaded."""
-        self._order("reset-failed", *units)
+    def reset_failed(self, unit: str) -> None:
+        """Forget that a unit has failed, where it has."""
+        if self.show(unit, "ActiveState").get("ActiveState") == "failed":
+            self._order("reset-failed", unit)
 
     def enable(self, *units: str) -> None:
         """Make the links of [Install], in place of those that other units have; systemd reads all units again."""

@@ -25,6 +25,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import (
     BuildFailedError,
     Mount,
 )
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import BuildUnit
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
-
-COMPLETE = ".complete"
-"""The mark of a venv that is whole; it names all that is in it."""
 
 PIP_WHEELS = "/usr/share/python-wheels/pip-*.whl"
 """Where Debian's package python3-pip-whl has pip."""
@@ -245,7 +243,7 @@ def is_complete(path: str) -> bool:
 
 
 def list_files(directory: str) -> bytes:
-    """Names of all files and links in a directory, as the mark of a venv has them."""
+    """Names of all files and links in a directory, as the mark of a venv has them: nothing of it may be missing."""
     found = []
     for place, _directories, files in os.walk(directory):
         found += [os.path.relpath(os.path.join(place, name), directory) for name in files]

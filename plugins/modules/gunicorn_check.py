@@ -18,16 +18,17 @@ author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
   - pyweb.deploy.stage
+  - pyweb.deploy.stage.health
 options:
   generation:
     description: Id of the generation.
     type: str
-    default: ''
+    required: true
   slot:
     description: Slot that it will serve from.
     type: str
     choices: [blue, green]
-    default: blue
+    required: true
   misnamed_slot:
     description: Slot that serves, where an interrupted run left the service's name at the other one.
     type: str
@@ -44,10 +45,6 @@ options:
     description: Texts of other files by their absolute paths.
     type: dict
     default: {}
-  only_commands:
-    description: Only wait until the check of an interrupted run runs no command any more, whatever comes of it.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -84,10 +81,6 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, 
 
 def work(host: Host, module: AnsibleModule) -> None:
     """Do what the module is asked for."""
-    if module.params["only_commands"]:
-        if not module.check_mode:
-            host.service("check").wait_for_commands()
-        return
     Check(host, module.params).run()
 
 
@@ -96,15 +89,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "generation": {"type": "str", "default": ""},
-            "slot": {"type": "str", "choices": ["blue", "green"], "default": "blue"},
+            "generation": {"type": "str", "required": True},
+            "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
             "serving": {"type": "str", "default": ""},
             "misnamed_slot": {"type": "str", "default": ""},
             "start": {"type": "bool", "default": True},
             "units": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "health": HEALTH,
-            "only_commands": {"type": "bool", "default": False},
             "lease": LEASE,
         },
         supports_check_mode=True,

@@ -18,6 +18,7 @@ author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
   - pyweb.deploy.stage
+  - pyweb.deploy.stage.health
 options:
   generation:
     description: Id of the generation.

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, USER_COMMENT
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import BUSY
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
@@ -24,9 +24,6 @@ SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-{name}"
-USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
-"""Of the user that the role creates to run an application; the one who builds its packages has another."""
-
 
 ID_PLACEHOLDER = "@generation@"
 SLOT_PLACEHOLDER = "@slot@"

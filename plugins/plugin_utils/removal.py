@@ -7,18 +7,13 @@ A pure function, as `plan.make_plan` is for an application that is to be there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import USER_COMMENT
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import (
-    LOG_ROTATION,
-    UNIT_DIRECTORY,
-    USER_COMMENT,
-    build_remains,
-)
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import LOG_ROTATION, UNIT_DIRECTORY
 
 WRITTEN = ("/var/lib/gunicorn", "/var/log/gunicorn")
 """Where applications have directories of their own to write."""
@@ -34,12 +29,13 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     returns. Only what the role put on the host counts: units and directories that bear its mark, a user with its
     comment, firewall rules with its comment.
 
-    Returns the plan: ``units`` (paths of unit files; the public socket's first), ``stop`` (units to stop, each with
-    whether it may be enabled), ``obsolete_rules``, ``disown`` (directories that root gets), ``users`` (to be removed),
-    ``obsolete_paths``, ``remove_packages``, and ``summary`` for people.
+    Returns the plan: ``units``, ``chown_to_root``, ``users`` and ``paths``, as the module ``gunicorn_remove`` documents
+    them, ``obsolete_rules``, ``remove_packages``, and ``summary`` for people.
     """
     name, foreign = desired["name"], observed["foreign"]
+    build = build_unit.unit_path(name)
     units = [path for path in observed["files"] if path.startswith(f"{UNIT_DIRECTORY}/") and path not in foreign]
+    units += [build] if build in observed["unfinished"] and build not in foreign else []
     # systemd takes the name of the service back from the slot that has it, where there is one.
     lost = observed["live"] and f"{UNIT_DIRECTORY}/{name}-{observed['live']}.service" not in units
     alias = [f"{UNIT_DIRECTORY}/{name}.service"] if lost else []
@@ -59,24 +55,17 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
         "serving": next((slot["generation"] for slot in observed["slots"].values() if slot["active"]), ""),
         **dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False),
         "units": [*units, *alias],
-        "stop": [
-            {"name": unit, "installed": unit == f"{name}.socket" or unit.endswith(("-blue.service", "-green.service"))}
-            # A private socket goes with its service: before that, it is something to stop.
-            for unit in sorted(map(os.path.basename, units), key=lambda unit: unit.endswith(".service"))
-        ],
-        "commands_run": observed["units"][f"{name}-check.service"]["SubState"] == "start-pre",
-        "obsolete_rules": rules,
-        "disown": written if user and not desired["remove_data"] else [],
+        "chown_to_root": written if user and not desired["remove_data"] else [],
         "users": [*user, *builder],
-        "obsolete_paths": paths,
+        "paths": paths,
+        "obsolete_rules": rules,
+        "obsolete_paths": [],
         "remove_packages": packages,
         "ask_ufw": bool(rules),
         "netfilter": enabled,
         "netfilter6": enabled and observed["firewall"]["ipv6"],
     }
-    plan["remove"] = any(
-        plan[part] for part in ("units", "obsolete_rules", "users", "obsolete_paths", "remove_packages")
-    )
+    plan["remove"] = any(plan[part] for part in ("units", "users", "paths", "obsolete_rules", "remove_packages"))
     plan["work"] = plan["remove"]
     plan["summary"] = list(_summary(desired, observed, plan, written, staying)) if plan["work"] else []
     return plan
@@ -85,11 +74,6 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
 def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: list[str]) -> Iterable[str]:
     """Files and directories to remove besides the units. A shared directory goes with the last that is in it."""
     name, shared = desired["name"], observed["shared"]
-    root = f"/opt/{name}"
-    if observed["root"] and root not in observed["foreign"]:
-        yield root
-    # The directory of a build goes with its parent; the unit is elsewhere.
-    yield from (path for path in build_remains(name) if path in observed["unfinished"] and not path.startswith(root))
     rotation = LOG_ROTATION.format(name=name)
     if rotation in observed["files"]:
         yield rotation
@@ -102,6 +86,9 @@ def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: lis
             yield place
     if RUNTIME in shared and not observed["applications"] and all(_is_ours(name, item) for item in shared[RUNTIME]):
         yield RUNTIME
+    root = f"/opt/{name}"
+    if observed["root"] and root not in observed["foreign"]:
+        yield root  # it bears the mark of the role, so it goes last
 
 
 def _is_ours(name: str, item: str) -> bool:
@@ -133,14 +120,14 @@ def _summary(
         serving = plan["serving"]
         yield f"{name}: " + (f"generation {serving} stops serving" if serving else "its units go; nothing serves")
     yield from (f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"])
-    yield from (f"remove {path}" for path in plan["obsolete_paths"])
+    yield from (f"remove {path}" for path in plan["paths"])
     yield from (f"remove the user {user}" for user in plan["users"])
     if plan["remove_packages"]:
         yield f"remove the Debian packages {', '.join(plan['remove_packages'])}"
     elif observed["brought"]:
         yield f"stays: the Debian packages {', '.join(observed['brought'])}: {staying}"
     if written and not desired["remove_data"]:
-        owner = ", root's from now on" if plan["disown"] else ""
+        owner = ", root's from now on" if plan["chown_to_root"] else ""
         yield f"stays: {' and '.join(written)}{owner}; gunicorn_remove_data: true removes what the application wrote"
     if observed["firewall"]["enabled"] and any(
         rule["comment"] == SSH_COMMENT for rule in observed["firewall"]["foreign"]

@@ -86,13 +86,15 @@ def read(play: Play) -> Told:
 def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
     action = str(result["action"]).rpartition(".")[2]
-    if action in ("gunicorn_check", "gunicorn_switch"):
+    if action in ("gunicorn_check", "gunicorn_switch", "gunicorn_remove"):
         paths = [
             Change(task, diff["after_header"], {**result, "dest": diff["after_header"], "diff": diff})
             for diff in result["diff"]
         ]
         return paths + [
-            Change(task, step["step"], {**result, "unit": step["unit"], "diff": []}) for step in result["steps"]
+            Change(task, step["step"], {**result, "unit": step["unit"], "diff": []})
+            for step in result["steps"]
+            if "unit" in step  # what is about something else stands in the diff
         ]
     if action == "gunicorn_venv":
         return [Change(task, diff["after_header"], {**result, "dest": diff["after_header"]}) for diff in result["diff"]]

@@ -70,7 +70,7 @@ def changes(play: Play) -> list[str]:
 
 def remove(controller: Controller, server: Server, name: str, *arguments: str, **variables: Any) -> Play:
     play = controller.play(
-        server, {"gunicorn_name": name, **variables}, *arguments, playbook=REMOVE, environment=CALLBACK
+        server, {"gunicorn_name": name, **variables}, "--diff", *arguments, playbook=REMOVE, environment=CALLBACK
     )
     assert play, play.output
     return play
@@ -113,7 +113,7 @@ def test_one_of_two_is_removed_and_the_other_serves(controller: Controller, foun
         assert play, play.output
     server.run("runuser -u hello -- tee /var/lib/gunicorn/hello/data </dev/null; ufw allow 443/tcp comment 'mine'")
 
-    predicted = remove(controller, server, "hello", "--check", "--diff")
+    predicted = remove(controller, server, "hello", "--check")
     assert server.get() == "Hello, World!"
     with Load(server.address, 8001) as load:
         play = remove(controller, server, "hello")

@@ -40,6 +40,7 @@ class Machine:
     """The host: what runs, what listens, and what systemd has read."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.layout = Layout("shop", str(root))
         for directory in (self.layout.units, os.path.join(self.layout.home, "generations")):
             os.makedirs(directory)
@@ -52,6 +53,16 @@ class Machine:
         """Addresses that systemd has open itself; ``None`` where the socket isn't active."""
         self.unhealthy: dict[str, str] = {}
         """Generations that fail, with where they do: in the ``check``, or only in the ``slot``."""
+        self.failed: set[str] = set()
+        """Units that systemd lists as failed."""
+        self.commands = False
+        """Whether the check runs commands right now, which nobody may cut off."""
+        self.users: dict[str, str] = {}
+        """Comment by name."""
+        self.written: set[str] = set()
+        """Directories in which something is the application's user's."""
+        self.packages: dict[str, str] = {}
+        """Debian packages, each with the one that needs it, or nothing."""
         self.calls = 0
         self.fault: tuple[int, str] = (-1, "")
         """Number of a call and its fate: it ``fails``, or the module is killed ``before`` or ``after`` it."""
@@ -110,11 +121,19 @@ class Machine:
         self.running[slot] = match[1]
         self.holds[slot] = set(self.open or ()) if slot != "check" else set()
 
+    def is_busy(self, unit: str) -> bool:
+        if unit == self.layout.socket:
+            return self.open is not None
+        return re.sub(r"^shop-|\.\w+$", "", unit) in self.running
+
     def stop_unit(self, unit: str) -> None:
         if unit == self.layout.socket:
             self.open = None
+        if unit.endswith(".socket"):
+            (self.root / "run/gunicorn" / unit.replace(".socket", ".sock")).unlink(missing_ok=True)  # RemoveOnStop=
             return
         slot = unit[len("shop-") : -len(".service")]
+        assert not (slot == "check" and self.commands), "a command was cut off"
         self.running.pop(slot, None)
         self.holds.pop(slot, None)
         if self.layout.live() == slot:
@@ -129,10 +148,24 @@ class Machine:
             self.start_slot(unit[len("shop-") : -len(".service")])
 
     def enable_unit(self, unit: str) -> None:
-        if unit != self.layout.socket:
-            alias = Path(self.layout.alias)
-            alias.unlink(missing_ok=True)
-            alias.symlink_to(Path(self.layout.units, unit))
+        link = self.link_of(unit)
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(self.layout.units, unit))
+        self.reload()
+
+    def link_of(self, unit: str) -> Path:
+        """Link that [Install] of a unit asks for."""
+        if unit == self.layout.socket:
+            return Path(self.layout.units, "sockets.target.wants", unit)
+        return Path(self.layout.alias)
+
+    def disable_unit(self, unit: str) -> None:
+        if not Path(self.layout.units, unit).exists():
+            raise SystemdError(f"Failed to disable unit: Unit file {unit} does not exist.")
+        link = self.link_of(unit)
+        if link.is_symlink() and link.readlink().name == unit:
+            link.unlink()
         self.reload()
 
     def answers(self, address: str) -> set[str]:
@@ -143,6 +176,59 @@ class Machine:
         return set(re.findall(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(self.layout.live()))))
 
     # What modules see
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        """Run a program of the host."""
+        error = SystemdError("")
+        try:
+            return self.call(lambda: self.program(*command), error)  # type: ignore[no-any-return]
+        except SystemdError:
+            return 1, "", f"{command[0]}: it fails"
+
+    def program(self, program: str, *arguments: str) -> tuple[int, str, str]:
+        if program == "userdel":
+            user = arguments[0]
+            slots = {"build"} if user == "shop-build" else {*SLOTS, "check"}
+            if slots & self.running.keys():
+                return 8, "", f"userdel: user {user} is currently used by process 1"
+            own = [*self.written, self.layout.home]
+            assert not any(map(os.path.exists, own)), "whoever gets the number next gets what it wrote"
+            self.users.pop(user)
+        elif program == "find":
+            return 0, "".join(path for path in self.written if path == arguments[0]), ""
+        elif program == "chown":
+            self.written.remove(arguments[-1])
+        elif program == "dpkg-query":
+            return 1, "".join(f"installed {name}\n" for name in arguments[3:] if name in self.packages), "no packages"
+        else:
+            assert (program, *arguments[:2]) == ("apt-get", "--simulate", "purge")
+            assert self.packages.keys() >= set(arguments[2:])
+            going = [*arguments[2:], *(self.packages[name] for name in arguments[2:] if self.packages[name])]
+            return 0, "".join(f"Purg {name} [1.2]\n" for name in going), ""
+        return 0, "", ""
+
+    def look(self) -> Data:
+        """What gunicorn_info would tell, as far as a removal depends on it."""
+        found = copy.deepcopy(NEW_SERVER)
+        home, opt = Path(self.layout.home), self.root / "opt"
+        units = [path for path in Path(self.layout.units).iterdir() if path.is_file() and not path.is_symlink()]
+        build = self.root / "run/systemd/system/shop-build.service"
+        rotation = self.root / "etc/logrotate.d/pyweb.deploy-shop"
+        names = os.listdir(home) if home.exists() else []
+        found.update(
+            root=home.exists(),
+            foreign=["/opt/shop"] if names and ".pyweb.deploy" not in names else [],
+            applications=[path.name for path in opt.iterdir() if (path / ".pyweb.deploy").exists() and path != home],
+            live=self.layout.live(),
+            files={f"/{path.relative_to(self.root)}": {} for path in [*units, rotation] if path.exists()},
+            unfinished=["/run/systemd/system/shop-build.service"] if build.exists() else [],
+            user={"gecos": self.users.get("shop")},
+            build_user={"gecos": self.users.get("shop-build")},
+        )
+        for path in ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn"):
+            if Path(f"{self.root}{path}").exists():
+                found["shared"][path] = sorted(os.listdir(f"{self.root}{path}"))
+        return found
 
     def host(self, check: bool = False) -> Host:
         """Seams of a module that starts now."""
@@ -223,8 +309,7 @@ class PlayedSystemd(Systemd):
         self._call(act)
 
     def is_busy(self, unit: str) -> bool:
-        slot = unit[len("shop-") : -len(".service")]
-        return bool(self._call(lambda: slot in self.machine.running))
+        return bool(self._call(lambda: self.machine.is_busy(unit)))
 
     def daemon_reload(self) -> None:
         self._call(self.machine.reload)
@@ -241,8 +326,11 @@ class PlayedSystemd(Systemd):
     def enable(self, *units: str) -> None:
         self._each(units, self.machine.enable_unit)
 
-    def disable(self, *units: str) -> None:  # noqa: ARG002 - only the links of the socket, which nobody reads
-        self._call(self.machine.reload)
+    def disable(self, *units: str) -> None:
+        self._each(units, self.machine.disable_unit)
+
+    def reset_failed(self, unit: str) -> None:
+        self._call(lambda: self.machine.failed.discard(unit))
 
 
 class PlayedFiles(Files):
@@ -262,8 +350,8 @@ class PlayedFiles(Files):
     def link(self, path: str, wanted: str) -> None:
         self._call(lambda: super(PlayedFiles, self).link(path, wanted))
 
-    def remove(self, path: str) -> None:
-        self._call(lambda: super(PlayedFiles, self).remove(path))
+    def drop(self, path: str) -> None:
+        self._call(lambda: super(PlayedFiles, self).drop(path))
 
 
 class PlayedService:
@@ -273,7 +361,7 @@ class PlayedService:
         self.machine, self.slot = machine, slot
 
     def wait_for_commands(self) -> None:
-        self.machine.call(lambda: None, SystemdError("systemctl failed"))
+        self.machine.call(lambda: setattr(self.machine, "commands", False), SystemdError("systemctl failed"))
 
     def wait(self) -> tuple[int, float]:
         self.machine.call(lambda: None, UnhealthyError("no answer", "no answer"))

@@ -225,8 +225,8 @@ class Host(Systemd):
     def daemon_reload(self) -> None:
         self.call("daemon-reload")
 
-    def reset_failed(self, *units: str) -> None:
-        self.call(f"reset-failed {units}")
+    def reset_failed(self, unit: str) -> None:
+        self.call(f"reset-failed {unit}")
         self.failed = False
 
     def start(self, *units: str, **_options: bool) -> None:

@@ -153,11 +153,11 @@ def test_the_keys_of_the_health_check_are_the_same_everywhere() -> None:
     keys = set(DEFAULT_HEALTH)
     assert keys == set(validation.HEALTH_KEYS)
     check, switch = (yaml.safe_load(each.DOCUMENTATION) for each in (gunicorn_check, gunicorn_switch))
-    health = yaml.safe_load(stage.ModuleDocFragment.DOCUMENTATION)["options"]["health"]["suboptions"]
+    health = yaml.safe_load(stage.ModuleDocFragment.HEALTH)["options"]["health"]["suboptions"]
     assert {*keys, "tls"} == {*health, "watch"}, "tls follows from the settings"
     assert set(health) == set(HEALTH["options"])
     for each in (check, switch):
-        assert each["extends_documentation_fragment"] == ["pyweb.deploy.stage"]
+        assert each["extends_documentation_fragment"] == ["pyweb.deploy.stage", "pyweb.deploy.stage.health"]
         assert "health" not in each["options"], "of both it is the same"
     assert set(switch["options"]["public"]["suboptions"]) == {"host", "port", "path"}
 

@@ -54,40 +54,28 @@ def test_everything_that_the_role_made_goes(desired: Data, observed: Data) -> No
     assert plan["units"] == [path for path in observed["files"] if path.startswith(UNITS)]
     assert plan["users"] == ["shop", "shop-build"]
     assert plan["obsolete_rules"] == [RULE]
-    assert plan["obsolete_paths"] == ["/opt/shop", "/run/gunicorn"]
+    assert plan["paths"] == ["/run/gunicorn", "/opt/shop"]
     assert not any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
-
-
-def test_the_port_is_closed_first_and_a_service_stopped_after_its_private_socket(desired: Data, observed: Data) -> None:
-    stop = make_removal(desired, observed)["stop"]
-    assert [unit["name"] for unit in stop] == [
-        "shop.socket",
-        "shop-blue.socket",
-        "shop-green.socket",
-        "shop-blue.service",
-        "shop-check.service",
-    ]
-    assert [unit["name"] for unit in stop if unit["installed"]] == ["shop.socket", "shop-blue.service"]
 
 
 def test_what_the_application_wrote_becomes_roots_before_its_user_goes(desired: Data, observed: Data) -> None:
     plan = make_removal(desired, observed)
-    assert plan["disown"] == ["/var/lib/gunicorn/shop", "/var/log/gunicorn/shop"]
+    assert plan["chown_to_root"] == ["/var/lib/gunicorn/shop", "/var/log/gunicorn/shop"]
     observed["user"] = {"gecos": "Somebody"}
-    assert make_removal(desired, observed)["disown"] == [], "the user of somebody else keeps it"
+    assert make_removal(desired, observed)["chown_to_root"] == [], "the user of somebody else keeps it"
 
 
 def test_what_the_application_wrote_goes_if_asked(desired: Data, observed: Data) -> None:
     desired["remove_data"] = True
     plan = make_removal(desired, observed)
-    assert plan["disown"] == []
-    assert plan["obsolete_paths"] == ["/opt/shop", "/var/lib/gunicorn", "/var/log/gunicorn", "/run/gunicorn"]
+    assert plan["chown_to_root"] == []
+    assert plan["paths"] == ["/var/lib/gunicorn", "/var/log/gunicorn", "/run/gunicorn", "/opt/shop"]
 
 
 def test_the_rotation_of_logs_goes_along(desired: Data, observed: Data) -> None:
     observed["files"]["/etc/logrotate.d/pyweb.deploy-shop"] = {}
     plan = make_removal(desired, observed)
-    assert plan["obsolete_paths"] == ["/opt/shop", "/etc/logrotate.d/pyweb.deploy-shop", "/run/gunicorn"]
+    assert plan["paths"] == ["/etc/logrotate.d/pyweb.deploy-shop", "/run/gunicorn", "/opt/shop"]
     assert "/etc/logrotate.d/pyweb.deploy-shop" not in plan["units"]
 
 
@@ -97,7 +85,7 @@ def test_what_others_share_stays(desired: Data, observed: Data) -> None:
     for names in observed["shared"].values():
         names.append("blog")
     plan = make_removal(desired, observed)
-    assert plan["obsolete_paths"] == ["/opt/shop", "/var/lib/gunicorn/shop", "/var/log/gunicorn/shop"]
+    assert plan["paths"] == ["/var/lib/gunicorn/shop", "/var/log/gunicorn/shop", "/opt/shop"]
     assert plan["remove_packages"] == []
     assert "stays: the Debian packages iptables, ufw: blog may need them" in plan["summary"]
 
@@ -106,10 +94,10 @@ def test_a_stranger_in_a_shared_directory_keeps_it(desired: Data, observed: Data
     desired["remove_data"] = True
     observed["shared"]["/run/gunicorn"].append("by-hand.sock")
     observed["shared"]["/var/lib/gunicorn"].append("by-hand")
-    assert make_removal(desired, observed)["obsolete_paths"] == [
-        "/opt/shop",
+    assert make_removal(desired, observed)["paths"] == [
         "/var/lib/gunicorn/shop",
         "/var/log/gunicorn",
+        "/opt/shop",
     ]
 
 
@@ -118,9 +106,8 @@ def test_what_others_made_stays_and_is_said(desired: Data, observed: Data) -> No
     observed["user"]["gecos"] = "The shop's owner"
     observed["build_user"]["gecos"] = "The shop's builder"
     plan = make_removal(desired, observed)
-    assert "/opt/shop" not in plan["obsolete_paths"]
+    assert "/opt/shop" not in plan["paths"]
     assert f"{UNITS}/shop.socket" not in plan["units"]
-    assert "shop.socket" not in [unit["name"] for unit in plan["stop"]]
     assert plan["users"] == []
     assert "stays: /opt/shop, which the role did not make" in plan["summary"]
 
@@ -154,7 +141,7 @@ def test_what_stayed_goes_later_if_asked(desired: Data, bare: Data, remove: str,
     desired[remove] = True
     plan = make_removal(desired, bare)
     assert plan["work"]
-    assert plan["obsolete_paths"] == ([path] if path else [])
+    assert plan["paths"] == ([path] if path else [])
     assert plan["remove_packages"] == ([] if path else ["ufw"])
 
 
@@ -163,7 +150,7 @@ def test_an_interrupted_removal_is_taken_up(desired: Data, observed: Data) -> No
     observed.update(files={}, live="", user={}, build_user={}, shared={}, brought=[])
     observed["firewall"]["rules"] = []
     plan = make_removal(desired, observed)
-    assert (plan["work"], plan["obsolete_paths"]) == (True, ["/opt/shop"])
+    assert (plan["work"], plan["paths"]) == (True, ["/opt/shop"])
 
 
 def test_a_firewall_that_filters_keeps_its_packages(desired: Data, observed: Data) -> None:
@@ -199,10 +186,12 @@ def test_rules_of_a_ufw_that_is_gone_are_nobodys(desired: Data, observed: Data) 
     assert make_removal(desired, observed)["obsolete_rules"] == []
 
 
-def test_commands_that_run_are_waited_for(desired: Data, observed: Data) -> None:
-    assert not make_removal(desired, observed)["commands_run"]
-    observed["units"]["shop-check.service"]["SubState"] = "start-pre"
-    assert make_removal(desired, observed)["commands_run"]
+def test_the_unit_of_an_interrupted_build_goes(desired: Data, bare: Data) -> None:
+    build = "/run/systemd/system/shop-build.service"
+    bare["unfinished"] = ["/opt/shop/build", build]
+    assert make_removal(desired, bare)["units"] == [build]
+    bare["foreign"] = [build]
+    assert make_removal(desired, bare)["units"] == []
 
 
 def test_the_summary(desired: Data, observed: Data) -> None:
@@ -210,12 +199,12 @@ def test_the_summary(desired: Data, observed: Data) -> None:
     assert plan["summary"] == [
         "shop: generation 3fa92c1b0d4e stops serving",
         "firewall: withdraw port 8000/tcp from any to any",
-        "remove /opt/shop",
         "remove /run/gunicorn",
+        "remove /opt/shop",
         "remove the user shop",
         "remove the user shop-build",
         "stays: the Debian packages iptables, ufw: gunicorn_remove_packages: true removes them",
-        f"stays: {' and '.join(plan['disown'])}, root's from now on; {later} removes what the application wrote",
+        f"stays: {' and '.join(plan['chown_to_root'])}, root's from now on; {later} removes what the application wrote",
     ]
     observed["slots"]["blue"]["active"] = False
     assert make_removal(desired, observed)["summary"][0] == "shop: its units go; nothing serves"

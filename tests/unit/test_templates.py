@@ -1007,12 +1007,8 @@ def used_of_the_plan(role: Path, *names: str) -> set[str]:
     return set(re.findall(r"__gunicorn_plan\.([a-z_]+)", text))
 
 
-ALWAYS = ("main", "plan", "ufw", "deploy", "lock", "give_up")
-STAGES: dict[str, tuple[str, ...]] = {
-    "plain": ("build", "packages", "prepare", "release", "configure", "secrets"),
-    "by_id": ("firewall", "enable_firewall", "activate", "prune"),
-    "removal": ("remove", "remove_packages", "prune"),
-}
+ALWAYS = ("main", "plan")
+STAGES: dict[str, tuple[str, ...]] = {"plain": ("deploy",), "removal": ("remove",)}
 """Files of tasks by the least that their plan may be about."""
 
 
