@@ -8,6 +8,9 @@ import os
 
 SLOTS = ("blue", "green")
 
+TRIAL = "/run/pyweb.deploy/firewall.trial"
+"""There while ufw is on for a trial, whichever application turned it on: the module gunicorn_firewall keeps it."""
+
 
 class Layout:
     """Of the application `name`; `root` is where the host's file system begins, for tests."""

@@ -1146,7 +1146,7 @@ def test_texts_are_the_same_together_as_each_by_itself(outcome: Outcome, case: s
 PLAN_IN_ROLE = re.compile(r"__gunicorn_plan\.([a-z_]+)")
 
 
-AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "ufw", "prune", "remove", "remove_packages")]
+AT_REMOVAL = [f"tasks/{name}.yml" for name in ("main", "plan", "prune", "remove", "remove_packages")]
 """Files whose tasks see the plan of a removal; two of them see no other."""
 
 
