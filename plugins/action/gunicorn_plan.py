@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import uuid
 from subprocess import SubprocessError
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, variables
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, ufw, variables
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
     Application,
     Release,
@@ -17,15 +19,16 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
     Return,
     Wanted,
 )
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import USER_COMMENT, make_plan
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, wait_for_lock
 
 Data = dict[str, Any]
 
-NOTHING: Data = {"work": False, "problems": [], "summary": [], "ask_ufw": False}
+NOTHING: Data = {"work": False, "problems": [], "summary": []}
 """The plan of a run that has to fetch its source first."""
 
-GLANCE = ("problems", "work", "build", "configure", "firewall", "activate", "prune", "summary")
+GLANCE = ("problems", "work", "stages", "summary")
 """What is told of a plan in a look at the status."""
 
 UNKNOWABLE = (AnsibleError, OSError, ValueError, LookupError, SubprocessError)
@@ -59,14 +62,31 @@ class ActionModule(ActionBase):
         remembered = application.remember(self, task_vars, wanted)
         if isinstance(wanted, Application) and wanted.source.fetch and not fetched:
             return {**NOTHING, "run": remembered, "fetch": wanted.source.fetch}
+        check = bool(self._task.check_mode)
         answer = self._observe(wanted.observation(), task_vars)
         if "gunicorn" not in answer:
             return answer
-        found = decide(wanted, answer["gunicorn"], bool(self._task.check_mode))
-        if found["problems"]:
+        found = decide(wanted, answer["gunicorn"], check)
+        if found["work"] and not found["problems"] and answer["gunicorn"]["at_work"] and not check:
+            # Killing a run doesn't kill the module that it started. Where its run is alive, the first stage is refused.
+            taken = wait_for_lock(self, wanted.name, found["last_run"], task_vars)
+            if taken.get("failed"):
+                return {"failed": True, "msg": taken["msg"]}
+            answer = self._observe(wanted.observation(), task_vars)
+            found = decide(wanted, answer["gunicorn"], check)
+        problems = found["problems"] or self._ask_ufw(found, task_vars)
+        if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
-            return {**row, "failed": True, "msg": "\n".join(found["problems"])}
+            return {**row, "failed": True, "msg": "\n".join(problems)}
         return {**kept(answer), **found, "run": remembered, "fetch": {}}
+
+    def _ask_ufw(self, plan: Data, task_vars: Data) -> list[str]:
+        """Ask ufw whether it works, where it is needed and there already: before anything is changed."""
+        if not plan["ask_ufw"] or not plan["observed"]["firewall"]["installed"]:
+            return []
+        asked = {"name": plan["name"], "step": "ask", "netfilter": plan["netfilter"], "netfilter6": plan["netfilter6"]}
+        answer: Data = self._execute_module("pyweb.deploy.gunicorn_firewall", asked, task_vars=task_vars)
+        return [ufw.broken(str(answer["msg"]))] if answer.get("failed") else []
 
     def _observe(self, asked: Data, task_vars: Data) -> Data:
         """Look at the host; what the module gunicorn_info answers, a failure too."""
@@ -126,44 +146,50 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
         release = Release(wanted, wanted.look(observed), observed)
         texts = rendering.render(release)
         plan = make_plan(release.desired(vars(texts)), observed)
-        details = {} if plan["problems"] else for_stages(release, texts)
+        details = {} if plan["problems"] else for_stages(release, bool(plan["release"]))
     return {
         **plan,
+        "token": uuid.uuid4().hex,
+        "last_run": observed["last_run"],
+        "lock": bool(plan["work"]) and plan["stages"][0] not in OURS,
         "summary": [*plan["summary"], *(plan["unshown"] if plan["summary"] and check_mode else [])],
         "observed": observed,
-        "root": wanted.root,
-        "user_comment": USER_COMMENT.format(name=wanted.name),
-        "rule_comment": f"pyweb.deploy {wanted.name}",
-        "ufw_to_come": check_mode and not observed["firewall"]["installed"],
         "drain_tasks": wanted.drain_tasks,
         "enroll_tasks": wanted.enroll_tasks,
         **details,
     }
 
 
-def for_stages(release: Release, texts: rendering.Texts) -> Data:
-    """What the tasks of a deploy take from the plan, by names that roles/gunicorn/vars/main.yml has for it.
-
-    It goes piece by piece as the stages become actions, which work it out by themselves. Texts are none of secrets.
-    """
+def for_stages(release: Release, brings_code: bool) -> Data:
+    """What the stages of a deploy take from the plan; none of it is secret."""
     app = release.app
-    return {
-        "generation_files": texts.generation_files,
-        "secret_names": app.secret_names,
-        "group": release.group,
-        "source": {**release.source, "kind": app.source.key, "path": app.source.path, "location": app.source.location},
-        "source_record": app.source.record(),
+    source = app.source
+    code = {
+        "digest": release.code if brings_code else "",
+        "src": source.path,
+        "kind": source.location,
         "module": app.module,
+    }
+    given = {"subdirectory": source.given.get("subdirectory", ""), "exclude": source.given.get("exclude", [])}
+    return {
+        "group": release.group,
+        "source": dict(release.source),
         "code": {
-            "digest": release.code,
-            "directory": release.directory,
-            "runs_in": release.code_directory,
-            "is_new": release.code not in release.observed["releases"],
+            **code,
+            **given,
+            "user_comment": "" if app.user else USER_COMMENT.format(name=app.name),
+        },
+        "links": {
+            "code": source.code or f"../../releases/{release.code}",
+            "venv": f"../../venvs/{release.venv}",
         },
         "installation": {
             "venv": release.venv,
             "tool": app.tool,
             "specifiers": release.specifiers,
+            "code": release.code_directory,
+            "existing": source.on_host,
+            "package": bool(source.package),
             "needs_source": release.needs_source,
             "editable": release.editable,
             "wheelhouse": app.wheelhouse,

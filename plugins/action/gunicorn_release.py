@@ -1,18 +1,20 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Action plugin of the module gunicorn_release: let texts and secrets travel through a pipe."""
+"""Action plugin of the module gunicorn_release: render the templates; texts and secrets travel through a pipe."""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import Application, Release
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
-
-IN_PAYLOAD = ("files", "record")
-"""Options that are not for the module, whose arguments the host logs."""
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import VariableError, read
 
 
 class ActionModule(Stage):
@@ -21,35 +23,36 @@ class ActionModule(Stage):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action; modules/gunicorn_release.py documents its options."""
         result = super().run(tmp, task_vars)
-        if self._read(task_vars or {}, "gunicorn_no_log"):
+        if validation.is_true(read("gunicorn_no_log", self._templar, task_vars or {})):
             result.pop("written", None)
         return result
 
     def module_arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Put the secrets and what is long into one argument."""
-        given = super().module_arguments(task_vars)
-        secrets = self._secrets(task_vars)
-        if secrets:
+        """Render what was planned, and put it into one argument with the secrets."""
+        plan = task_vars["__gunicorn_plan"]
+        try:
+            app = application.from_task_vars(self, task_vars)
+        except VariableError as problem:
+            raise AnsibleActionFail(str(problem)) from None
+        assert isinstance(app, Application)  # noqa: S101 - nothing is written to go back, or to remove
+        release = Release(app, plan["source"], plan["observed"])
+        texts = rendering.render(release)
+        found = generation_id(release.desired(vars(texts)))
+        if found != plan["id"]:
+            raise AnsibleActionFail(
+                f"{app.name}: the configuration isn't the one that was planned (planned {plan['id']}, now {found}), so "
+                "nothing was written. A variable may have another value each time it is read, as a lookup of "
+                "`password` or `pipe` may give. Set it once, for example with set_fact"
+            )
+        if app.secrets:
             self._require_pipelining()
         payload = {
-            "files": given.get("files", {}),
-            "record": json.dumps(given.get("record", {}), indent=4, sort_keys=True) + "\n",
-            "secrets": secrets,
+            "files": texts.generation_files,
+            "record": json.dumps({**plan["record"], **made(release)}, indent=4, sort_keys=True) + "\n",
+            "secrets": app.secrets,
         }
-        return {
-            **{name: value for name, value in given.items() if name not in IN_PAYLOAD},
-            "payload": base64.b64encode(json.dumps(payload).encode()).decode(),
-        }
-
-    def _read(self, task_vars: dict[str, Any], name: str) -> Any:
-        return self._templar.template(task_vars.get(name))
-
-    def _secrets(self, task_vars: dict[str, Any]) -> dict[str, str]:
-        try:
-            values = self._read(task_vars, "gunicorn_secrets") or {}
-        except AnsibleError as problem:
-            raise AnsibleActionFail(f"gunicorn_secrets: {problem}") from None
-        return {str(name): str(value) for name, value in values.items()}
+        packed = base64.b64encode(json.dumps(payload).encode()).decode()
+        return {**super().module_arguments(task_vars), "payload": packed}
 
     def _require_pipelining(self) -> None:
         """Refuse a way to the host on which Ansible writes what it sends to the disks of both machines."""
@@ -63,3 +66,13 @@ class ActionModule(Stage):
             "keep remote files. They are accepted where it pipelines. "
             "Example: ansible_connection: ssh, ansible_become_method: sudo"
         )
+
+
+def made(release: Release) -> dict[str, Any]:
+    """What the record says of how a generation was made, beside what it is gone back to by."""
+    return {
+        "created": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "gunicorn": release.app.version,
+        "source": release.app.source.record(),
+        "python": release.observed["python"].get("version", ""),
+    }

@@ -19,6 +19,9 @@ MARK = "pyweb.deploy"
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 """Of the user that the role creates to run an application; the one who builds its packages has another."""
 
+TRIAL = "/run/pyweb.deploy/firewall.trial"
+"""There while ufw is on for a trial, whichever application turned it on: the module gunicorn_firewall keeps it."""
+
 
 class Layout:
     """Of the application `name`; `root` is where the host's file system begins, for tests."""

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""systemctl, as far as the role needs it: the one place where modules give systemd orders, which tests replace."""
+"""systemctl and systemd-run, as far as the role needs them: where modules give systemd orders, which tests replace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SystemdError(Exception):
-    """systemctl failed; the text is for people."""
+    """systemd refused; the text is for people."""
 
 
 class Systemd:
@@ -64,8 +64,16 @@ class Systemd:
         """Remove the links of [Install]; systemd reads all units again."""
         self._order("disable", *units)
 
+    def run_later(self, unit: str, description: str, seconds: int, script: str) -> None:
+        """Have a shell run a script as root after so many seconds, in a unit that is forgotten then."""
+        when = [f"--on-active={seconds}", "--timer-property=AccuracySec=100ms"]
+        what = ["--collect", f"--unit={unit}", f"--description={description}"]
+        self._run_or_fail(["systemd-run", *what, *when, "sh", "-c", script])
+
     def _order(self, *arguments: str) -> str:
-        command = ["systemctl", *arguments]
+        return self._run_or_fail(["systemctl", *arguments])
+
+    def _run_or_fail(self, command: list[str]) -> str:
         code, out, err = self._run(command)
         if code != 0:
             raise SystemdError(f"{' '.join(command)} failed: {(err or out).strip()}")

@@ -326,7 +326,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, source
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, TRIAL
 
 KINDS = ("releases", "venvs", "generations")
 ROOTS = "/opt"
@@ -339,8 +339,6 @@ BROUGHT = "/var/lib/pyweb.deploy/packages"
 """Names of the Debian packages that the role installed: tasks/packages.yml writes it, tasks/remove.yml removes it."""
 SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
 LOCK_DIRECTORY = lock.DIRECTORY
-TRIAL = LOCK_DIRECTORY + "/firewall.trial"
-"""There while ufw is on for a trial: tasks/enable_firewall.yml of the role writes and removes it."""
 ROOT = (0, 0)
 HOST_KEY = "/var/lib/systemd/credential.secret"
 SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")

@@ -14,8 +14,9 @@ description:
     links to the code and to the virtual environment. Nothing that runs is touched.
   - Each secret is a file of root's own, V(0600). With O(encrypt), what is written is what C(systemd-creds encrypt)
     makes of it with the key of the host. The values are in no output and no log.
-  - The action plugin takes the secrets from the variable C(gunicorn_secrets). They travel through a pipe; where Ansible
-    would write them to a disk on their way, because it can't pipeline, it fails and nothing is sent.
+  - The action plugin renders the texts from the variables of the role, as they were planned with, and takes the secrets
+    from C(gunicorn_secrets). They travel through a pipe; where Ansible would write them to a disk on their way, because
+    it can't pipeline, it fails and nothing is sent.
 author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
@@ -29,16 +30,8 @@ options:
     description: Group that may read the configuration.
     type: str
     required: true
-  files:
-    description: Texts by the names of the files.
-    type: dict
-    default: {}
   links:
     description: Targets of symbolic links by their names.
-    type: dict
-    default: {}
-  record:
-    description: What is known of the generation, which C(generation.json) keeps.
     type: dict
     default: {}
   encrypt:
@@ -57,10 +50,7 @@ EXAMPLES = r"""
     name: shop
     generation: 3fa92c1b0d4e
     group: shop
-    files:
-      gunicorn.conf.py: "wsgi_app = 'wsgi:app'\n"
     links: {code: ../../releases/9d1f0c2b7a66, venv: ../../venvs/67fbea346fb3}
-    record: {id: 3fa92c1b0d4e}
   become: true
 """
 
@@ -102,9 +92,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "generation": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
-            "files": {"type": "dict", "default": {}, "no_log": True},
             "links": {"type": "dict", "default": {}},
-            "record": {"type": "dict", "default": {}},
             "encrypt": {"type": "bool", "default": False},
             "payload": {"type": "str", "default": "", "no_log": True},
             "lease": LEASE,

@@ -87,7 +87,12 @@ class Removal(_Named):
     @property
     def desired(self) -> Data:
         """What `removal.make_removal` compares with the host."""
-        return {"name": self.name, "remove_data": self.remove_data, "remove_packages": self.remove_packages}
+        return {
+            "name": self.name,
+            "drain": bool(self.drain_tasks),
+            "remove_data": self.remove_data,
+            "remove_packages": self.remove_packages,
+        }
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,14 @@ class Return(_Named):
     @property
     def desired(self) -> Data:
         """What `plan.make_plan` compares with the host."""
-        return {"name": self.name, "restore": self.release, "keep": self.keep_releases, "tools": [uv_release()]}
+        return {
+            "name": self.name,
+            "restore": self.release,
+            "keep": self.keep_releases,
+            "tools": [uv_release()],
+            "drain": bool(self.drain_tasks),
+            "enroll": bool(self.enroll_tasks),
+        }
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,7 @@ class Application(_Named):
     @property
     def debian_packages(self) -> list[str]:
         """Debian packages for the host: pip for Debian's own Python, ensurepip for others of the distribution."""
-        needed = ["tar", "gzip"]
+        needed: list[str] = []
         if self.python in ("python3", "/usr/bin/python3"):
             needed.append("python3-pip-whl")
         elif re.fullmatch(r"(/usr/bin/)?python3[.][0-9]+", self.python):
@@ -359,6 +371,8 @@ class Release:
         return {
             "name": app.name,
             "restore": "",
+            "drain": bool(app.drain_tasks),
+            "enroll": bool(app.enroll_tasks),
             "user": app.service_user,
             "create_user": not app.user,
             "force": app.force,

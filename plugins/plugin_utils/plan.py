@@ -143,7 +143,6 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "netfilter": ufw["enable"] or observed["firewall"]["enabled"],
         "netfilter6": (ufw["enable"] or observed["firewall"]["enabled"]) and observed["firewall"]["ipv6"],
         "obsolete_paths": prune,
-        "prune": bool(prune or ufw["obsolete"]),
         "remove": False,
     }
     lacking = plan["missing_packages"] or observed["missing_directories"] or _differing(checker, observed["files"])
@@ -151,7 +150,6 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     plan["check"] = bool(switch or plan["units"] or log_rotation or plan["misnamed_slot"])
     plan["stages"] = _stages(desired, observed, plan)
     plan["work"] = bool(plan["stages"])
-    plan["last_run"] = observed["last_run"]
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
     plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
     plan["unshown"] = difference.unshown(desired, plan)
@@ -171,7 +169,8 @@ def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mappi
         "drain": desired["drain"] and plan["switch"],
         "switch": plan["activate"],
         "enroll": desired["enroll"] and plan["activate"],
-        "prune": plan["obsolete_rules"] or (plan["prune"] and not plan["activate"]),
+        "prune": plan["obsolete_paths"] and not plan["activate"],  # the switch does it too
+        "withdraw": plan["obsolete_rules"],
     }
     return [name for name, needed in stages.items() if needed]
 

@@ -25,12 +25,12 @@ SSH_COMMENT = "ssh"
 def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
     """Decide what a run has to do that removes an application.
 
-    `desired` holds ``name``, ``remove_data`` and ``remove_packages``, `observed` is what the module ``gunicorn_info``
-    returns. Only what the role put on the host counts: units and directories that bear its mark, a user with its
-    comment, firewall rules with its comment.
+    `desired` holds ``name``, ``drain`` (whether the user has tasks for that), ``remove_data`` and ``remove_packages``;
+    `observed` is what the module ``gunicorn_info`` returns. Only what the role put on the host counts: units and
+    directories that bear its mark, a user with its comment, firewall rules with its comment.
 
     Returns the plan: ``units``, ``chown_to_root``, ``users`` and ``paths``, as the module ``gunicorn_remove`` documents
-    them, ``obsolete_rules``, ``remove_packages``, and ``summary`` for people.
+    them, ``obsolete_rules``, ``remove_packages``, ``stages`` (those with something to do) and ``summary`` for people.
     """
     name, foreign = desired["name"], observed["foreign"]
     build = build_unit.unit_path(name)
@@ -53,20 +53,24 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
         "unshown": [],
         "id": "",
         "serving": next((slot["generation"] for slot in observed["slots"].values() if slot["active"]), ""),
-        **dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False),
         "units": [*units, *alias],
         "chown_to_root": written if user and not desired["remove_data"] else [],
         "users": [*user, *builder],
         "paths": paths,
         "obsolete_rules": rules,
-        "obsolete_paths": [],
         "remove_packages": packages,
         "ask_ufw": bool(rules),
         "netfilter": enabled,
         "netfilter6": enabled and observed["firewall"]["ipv6"],
     }
-    plan["remove"] = any(plan[part] for part in ("units", "users", "paths", "obsolete_rules", "remove_packages"))
-    plan["work"] = plan["remove"]
+    stages = {
+        "drain": desired["drain"] and plan["units"],
+        "remove": any(plan[part] for part in ("units", "users", "paths", "remove_packages")),
+        "withdraw": rules,
+        "packages": packages,
+    }
+    plan["stages"] = [stage for stage, needed in stages.items() if needed]
+    plan["work"] = plan["remove"] = bool(plan["stages"])
     plan["summary"] = list(_summary(desired, observed, plan, written, staying)) if plan["work"] else []
     return plan
 

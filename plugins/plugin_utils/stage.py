@@ -9,6 +9,7 @@ import datetime
 import getpass
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,10 @@ AT_WORK = 3600
 BETWEEN = 300
 """Seconds for which it keeps the lock from one of its modules to the next."""
 
-OURS = ("code", "venv", "release", "check", "switch", "remove")
+OURS = ("code", "venv", "release", "check", "switch", "prune", "remove")
 """Stages whose modules take and keep the lock themselves."""
 
 REGISTERED = (
-    "wait",
     "lock",
     "code",
     "packages",
@@ -100,11 +100,18 @@ REGISTERED = (
     "check",
     "drain",
     "switch",
+    "remove",
     "enroll",
     "prune",
-    "remove",
+    "withdraw",
 )
 """Stages in the order of the role, which registers the result of each as ``__gunicorn_stage_NAME``."""
+
+PREFIX = "__gunicorn_stage_"
+
+PAUSE = 1.0
+PATIENCE = 600
+"""Seconds for which a run waits until a module of an interrupted one has ended."""
 
 
 def keep(stage: str, stages: Sequence[str]) -> int:
@@ -118,8 +125,39 @@ def keep(stage: str, stages: Sequence[str]) -> int:
 def find_problem(task_vars: Mapping[str, Any]) -> str:
     """Why the first stage failed that did; empty where none has. What is left of another plan doesn't count."""
     token = task_vars.get("__gunicorn_plan", {}).get("token")
-    results = (task_vars.get(f"__gunicorn_stage_{stage}", {}) for stage in REGISTERED)
+    results = (task_vars.get(PREFIX + stage, {}) for stage in REGISTERED)
     return next((str(each["problem"]) for each in results if each.get("problem") and each.get("plan") == token), "")
+
+
+def run_with_lock(
+    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any], **lease: Any
+) -> dict[str, Any]:
+    """Run a module that takes the deploy lock; a run of this machine that has ended doesn't keep it from that.
+
+    `lease` has ``last_run``, who had the lock when the host was observed, and ``then``, for how many seconds the run
+    keeps it after the module.
+    """
+    lease = {"holder": this_run(os.getppid()), "dead": "", "seconds": AT_WORK, **lease}
+    for _attempt in range(2):
+        asked = {**arguments, "lease": lease}
+        result: dict[str, Any] = action._execute_module(module, module_args=asked, task_vars=task_vars)
+        if not result.get("busy") or not has_ended(result["holder"], lease["holder"]["machine"]):
+            break
+        lease["dead"] = result["holder"]["run"]
+    return result
+
+
+def wait_for_lock(action: ActionBase, name: str, last_run: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Acquire the lock of an application; where a module of an interrupted run still works, say so and wait for it."""
+    until, told = time.monotonic() + PATIENCE, False
+    while True:
+        result = run_with_lock(action, "pyweb.deploy.gunicorn_lock", {"name": name}, task_vars, last_run=last_run)
+        if not result.get("working") or time.monotonic() >= until:
+            return result
+        if not told:
+            action._display.display(f"{result['msg']}. Waiting for it, at most {PATIENCE // 60} minutes")
+        told = True
+        time.sleep(PAUSE)
 
 
 class Stage(ActionBase):
@@ -141,23 +179,19 @@ class Stage(ActionBase):
         try:
             result.update(self.run_module(self.module_arguments(given), given))
         except AnsibleActionFail as problem:
-            result.update(failed=True, msg=str(problem))
+            result.update(failed=True, msg=problem.message)
         result.pop("invocation", None)
         if result.get("failed") and "__gunicorn_plan" in given:
             result.update(failed=False, problem=str(result.pop("msg")), plan=given["__gunicorn_plan"]["token"])
         return result
 
     def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run the module with the deploy lock; a run of this machine that has ended doesn't keep it."""
+        """Run the module with the deploy lock."""
         plan = task_vars.get("__gunicorn_plan", {})
-        then = keep(self._task.action.rpartition("_")[2], plan.get("stages", []))
-        lease = {"holder": this_run(os.getppid()), "last_run": plan.get("last_run", ""), "dead": ""}
-        lease.update(seconds=AT_WORK, then=then)
-        result: dict[str, Any] = self._execute_module(module_args={**arguments, "lease": lease}, task_vars=task_vars)
-        if result.get("busy") and has_ended(result["holder"], lease["holder"]["machine"]):
-            lease["dead"] = result["holder"]["run"]
-            result = self._execute_module(module_args={**arguments, "lease": lease}, task_vars=task_vars)
-        return result
+        then = keep((self._task.register or "").removeprefix(PREFIX), plan.get("stages", []))
+        return run_with_lock(
+            self, self._task.action, arguments, task_vars, last_run=plan.get("last_run", ""), then=then
+        )
 
     def module_arguments(self, _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Give the module's arguments, but for the lease: those of the task."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -27,6 +28,13 @@ description:
   - E(CUT_LOG) is a file that gets a line of JSON for each task that begins, with what the shell command E(CUT_STATE)
     says then, and for each result.
 """
+
+
+def kill_run() -> None:
+    """Kill all of this run. Its workers are in sessions of their own: there, an action would go on to its end."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os.killpg(0, signal.SIGKILL)
 
 
 class CallbackModule(CallbackBase):
@@ -66,14 +74,14 @@ class CallbackModule(CallbackBase):
 
     def _cut_when(self, condition: str) -> None:
         if subprocess.run(["sh", "-c", condition], check=False, capture_output=True).returncode == 0:
-            os.killpg(0, signal.SIGKILL)
+            kill_run()
 
     def _cut(self) -> None:
         command = os.environ.get("CUT_WITH")
         if command:
             subprocess.run(["sh", "-c", command], check=False)
         else:
-            os.killpg(0, signal.SIGKILL)
+            kill_run()
 
     def v2_runner_on_ok(self, _result: CallbackTaskResult) -> None:
         """Note that the task did something, or looked at something."""

@@ -13,7 +13,7 @@ from ansible_collections.pyweb.deploy.tests.rig import Play, Server
 CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
 """Environment of a run that `read` understands."""
 
-MODULES = {"apt": "packages", "ship_secrets": "secrets", "ufw": "ufw", "user": "user"}
+MODULES = {"apt": "packages", "ship_secrets": "secrets", "gunicorn_firewall": "ufw", "user": "user"}
 """What a module changes, where its result names no path: the secrets' result is hidden."""
 
 
@@ -96,6 +96,8 @@ def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
             for step in result["steps"]
             if "unit" in step  # what is about something else stands in the diff
         ]
+    if action == "gunicorn_firewall":
+        return [Change(task, step["step"], {**result, "diff": []}) for step in result["steps"] if step["changed"]]
     if action == "gunicorn_venv":
         return [Change(task, diff["after_header"], {**result, "dest": diff["after_header"]}) for diff in result["diff"]]
     if action != "ship_files":

@@ -181,8 +181,8 @@ def test_a_directory_where_a_link_should_be(ship: Ship, etc: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["", "filling", "sync"])
-def test_a_directory_appears_as_a_whole(etc: Path, ship: Ship, fault: str) -> None:
-    assert ship
+@pytest.mark.usefixtures("ship")
+def test_a_directory_appears_as_a_whole(etc: Path, fault: str) -> None:
     place = etc / "code"
     faults = {fault}
 

@@ -7,7 +7,6 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.plugins.module_utils import layout
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id, make_plan
