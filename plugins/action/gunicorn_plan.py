@@ -29,7 +29,7 @@ NOTHING: Data = {"work": False, "problems": [], "summary": []}
 """The plan of a run that has to fetch its source first."""
 
 GLANCE = ("problems", "work", "stages", "summary")
-"""What is told of a plan in a look at the status."""
+"""What a look at the status returns of a plan."""
 
 UNKNOWABLE = (AnsibleError, OSError, ValueError, LookupError, SubprocessError)
 """What keeps a look at the status from knowing what a deploy would change."""
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
                 "unknown": {"type": "str", "default": ""},
             }
         )
-        # What is told of the plan to people is its summary, in a task after this one.
+        # It is too long to print with -v; the task after this one prints its summary.
         result.update(changed=False, _ansible_verbose_override=True)
         if options["glance"]:
             return {**result, **self._glance(task_vars or {}, **options)}

@@ -24,7 +24,7 @@ options:
   glance:
     description:
       - Whether to tell how the application is, and what a deploy would change, in place of a plan.
-      - Then nothing fails. What goes wrong is a part of what is told.
+      - Then nothing fails. What goes wrong is a part of the result.
     type: bool
     default: false
   unknown:

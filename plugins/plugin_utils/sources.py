@@ -63,8 +63,8 @@ class Source:
 
     def _fetched(self) -> str:
         """Place in the cache: another one for each other source."""
-        told = json.dumps(dict(self.given), sort_keys=True).encode()
-        return os.path.join(self.cache, f"{self.key}-{hashlib.sha256(told).hexdigest()[:16]}")
+        text = json.dumps(dict(self.given), sort_keys=True).encode()
+        return os.path.join(self.cache, f"{self.key}-{hashlib.sha256(text).hexdigest()[:16]}")
 
     @property
     def code(self) -> str:
@@ -97,8 +97,8 @@ class Source:
         except (OSError, ValueError) as problem:
             return source.nothing(path, str(problem))
         # What is unpacked for the moment is called by its name on the controller.
-        told = found["requirements_problem"].replace(directory, path or "a package that pip finds by its name")
-        return {**found, "place": path, "requirements_problem": told}
+        reason = found["requirements_problem"].replace(directory, path or "a package that pip finds by its name")
+        return {**found, "place": path, "requirements_problem": reason}
 
 
 @dataclass(frozen=True)

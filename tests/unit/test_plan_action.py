@@ -21,7 +21,7 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_plan as action
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import application
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import defaults, untagged
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import defaults, read, untagged
 from ansible_collections.pyweb.deploy.tests.unit.deploying import OBSERVED
 
 Data = dict[str, Any]
@@ -55,8 +55,8 @@ class Run:
         task.check_mode = self.check
         given = {"gunicorn_name": "shop", "gunicorn_source": {"directory": "app"}, **variables}
         known = {"playbook_dir": str(self.project), "inventory_hostname": "web1", "omit": Omit, **self.known}
-        task_vars = {**defaults(), **known, **given}
-        templar = Templar(DataLoader(), variables=task_vars)
+        self.task_vars = task_vars = {**defaults(), **known, **given}
+        self.templar = templar = Templar(DataLoader(), variables=task_vars)
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp/there"))
         plugin = action.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
         result: Data = plugin.run(task_vars=task_vars)
@@ -123,6 +123,8 @@ def test_values_of_a_vault_count_as_what_they_say(run: Run) -> None:
     given = {"A": vaulted("wsgi:app"), "B": trust_as_template("{{ password }}")}
     assert run(gunicorn_wsgi_app=vaulted("wsgi:app"), gunicorn_environment=given) == plain
     assert plain["generation_files"]["environment"].endswith('\nA="wsgi:app"\nB="wsgi:app"\n')
+    found = read("gunicorn_environment", run.templar, run.task_vars)
+    assert [type(value) for value in (found, *found, *found.values())] == [dict, *[str] * 4]
 
 
 class Text(str):
