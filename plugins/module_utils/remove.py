@@ -87,16 +87,15 @@ class Remove:
 
     def stop(self) -> None:
         """Stop it: no new requests, then as much time as systemd gives it for the current ones."""
-        host, check = self.host, self.host.layout.slot("check")
-        busy = [unit for unit in self.units if host.systemd.is_busy(unit)]  # one may take another along
-        if check in busy and not host.steps.check:
+        host = self.host
+        if host.layout.slot("check") in self.units and not host.steps.check:
             host.service("check").wait_for_commands()  # of an interrupted run
-        for unit in busy:
-            with host.steps.step(f"stop {unit}", unit) as real:
-                if real:
-                    host.systemd.stop(unit)
-        if not host.steps.check:
-            for unit in self.units:
+        for unit in self.units:
+            if host.systemd.is_busy(unit):  # until its socket closes, a request may wake a service
+                with host.steps.step(f"stop {unit}", unit) as real:
+                    if real:
+                        host.systemd.stop(unit)
+            if not host.steps.check:
                 host.systemd.reset_failed(unit)  # or systemd would list it for ever
 
     def remove_units(self) -> None:

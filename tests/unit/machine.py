@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils.files import Attributes, Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import COMPLETE, Attributes, Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import UnhealthyError
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, Layout
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
@@ -351,6 +351,13 @@ class PlayedFiles(Files):
         self._call(lambda: super(PlayedFiles, self).link(path, wanted))
 
     def drop(self, path: str) -> None:
+        def half() -> None:
+            """Do what may be done of it when the module is killed in the middle."""
+            for place, _directories, names in os.walk(path):
+                for name in set(names) - set(COMPLETE):
+                    os.unlink(os.path.join(place, name))
+
+        self._call(half)
         self._call(lambda: super(PlayedFiles, self).drop(path))
 
 

@@ -273,6 +273,24 @@ def test_the_port_is_closed_first_and_a_service_stopped_after_its_private_socket
     ]
 
 
+def test_a_service_that_a_request_wakes_meanwhile_is_stopped_too(
+    new_role: NewRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = new_role(serving)
+    machine = role.machine
+    machine.running.clear()  # it crashed, and its socket is open
+    stop = machine.stop_unit
+
+    def wake(unit: str) -> None:
+        if unit == "shop.socket":
+            machine.start_slot("blue")
+        stop(unit)
+
+    monkeypatch.setattr(machine, "stop_unit", wake)
+    assert "stop shop-blue.service" in role.run()["steps"]
+    assert role.left() == kept(role)
+
+
 def test_a_user_who_still_runs_something_is_told_and_goes_later(new_role: NewRole) -> None:
     role = new_role(serving)
     role.machine.running["check"] = "by hand"
@@ -374,11 +392,16 @@ def test_systemd_forgets_only_what_failed() -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
-    """Run the module on a host with the Debian packages ufw and iptables, which docker needs."""
+    """Run the module on a host with two users, and with the Debian packages ufw and iptables, which docker needs."""
     monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path))
     (tmp_path / "shop.lock").write_text(json.dumps({"run": "a", "name": "shop"}))
     machine = Machine(tmp_path / "machine")
     machine.packages = {"ufw": "", "iptables": "docker"}
+    machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}
+    machine.users["blog"] = "Gunicorn application blog (pyweb.deploy)"
+    os.rmdir(os.path.join(machine.layout.home, "generations"))
+    os.rmdir(machine.layout.home)
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_gecos=machine.users[name]))
     monkeypatch.setattr(basic.AnsibleModule, "run_command", lambda _self, command: machine.run(command))
 
     def run(**arguments: Any) -> Data:
@@ -420,7 +443,16 @@ def test_it_works_for_the_run_that_has_the_lock(module: Callable[..., Data], tmp
     assert (tmp_path / "old").exists()
 
 
-def test_a_user_of_somebody_else_is_refused(module: Callable[..., Data]) -> None:
-    result = module(users=["root"])
+def test_a_user(module: Callable[..., Data]) -> None:
+    for check in (True, False):
+        result = module(users=["shop"], _ansible_check_mode=check)
+        assert (result["changed"], [step["step"] for step in result["steps"]]) == (True, ["remove the user shop"])
+        assert [each["before_header"] for each in result["diff"]] == ["user shop"]
+    result = module(users=["shop"])
+    assert (result["changed"], result["diff"]) == (False, [])
+
+
+def test_a_user_of_another_application_is_refused(module: Callable[..., Data]) -> None:
+    result = module(users=["blog"])
     assert result["failed"]
-    assert result["reason"].startswith("shop: the host has a user root that the role did not make")
+    assert result["reason"].startswith("shop: the host has a user blog that the role did not make")

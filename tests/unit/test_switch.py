@@ -311,7 +311,7 @@ def test_what_nothing_needs_is_removed_its_mark_first(new_role: NewRole) -> None
     host, venv = role.machine.host(), Path(role.machine.layout.home, "venvs", "old")
     (venv / "bin").mkdir(parents=True)
     (venv / ".complete").touch()
-    role.machine.calls, role.machine.fault = 0, (1, "before")
+    role.machine.calls, role.machine.fault = 0, (2, "before")
     plan = {**role.given("switch", role.plan(wanted(OLD))), "obsolete": [str(venv)]}
     with pytest.raises(Killed):
         Switch(host, plan).prune()
