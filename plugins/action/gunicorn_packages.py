@@ -33,7 +33,9 @@ class ActionModule(Stage):
             return {**super().run_module(arguments, task_vars), "changed": removes or bool(missing)}
         apt = REMOVE if removes else {**INSTALL, "update_cache": bool(missing)}
         asked = {"name": arguments["packages"], "lock_timeout": LOCK_TIMEOUT, **apt}
-        result: dict[str, Any] = self._execute_module("ansible.builtin.apt", module_args=asked, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(
+            module_name="ansible.builtin.apt", module_args=asked, task_vars=task_vars
+        )
         if result.get("failed") or not (removes or missing or arguments.get("unrecorded")):
             return result
         listed = super().run_module(arguments, task_vars)

@@ -85,12 +85,16 @@ class ActionModule(ActionBase):
         if not plan["ask_ufw"] or not plan["observed"]["firewall"]["installed"]:
             return []
         asked = {"name": plan["name"], "step": "ask", "netfilter": plan["netfilter"], "netfilter6": plan["netfilter6"]}
-        answer: Data = self._execute_module("pyweb.deploy.gunicorn_firewall", asked, task_vars=task_vars)
+        answer: Data = self._execute_module(
+            module_name="pyweb.deploy.gunicorn_firewall", module_args=asked, task_vars=task_vars
+        )
         return [ufw.broken(str(answer["msg"]))] if answer.get("failed") else []
 
     def _observe(self, asked: Data, task_vars: Data) -> Data:
         """Look at the host; what the module gunicorn_info answers, a failure too."""
-        answer: Data = self._execute_module("pyweb.deploy.gunicorn_info", asked, task_vars=task_vars)
+        answer: Data = self._execute_module(
+            module_name="pyweb.deploy.gunicorn_info", module_args=asked, task_vars=task_vars
+        )
         answer.pop("invocation", None)
         return answer
 

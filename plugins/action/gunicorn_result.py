@@ -31,4 +31,4 @@ class ActionModule(ActionBase):
         """Give the deploy lock back; a stage that failed on the host has done so, one that failed here has not."""
         lease = {"holder": this_run(os.getppid())}
         arguments = {"name": self._task.args["name"], "state": "released", "lease": lease}
-        self._execute_module("pyweb.deploy.gunicorn_lock", module_args=arguments, task_vars=task_vars)
+        self._execute_module(module_name="pyweb.deploy.gunicorn_lock", module_args=arguments, task_vars=task_vars)

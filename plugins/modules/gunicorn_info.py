@@ -336,7 +336,7 @@ OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system"
 MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
 BROUGHT = "/var/lib/pyweb.deploy/packages"
-"""Names of the Debian packages that the role installed: tasks/packages.yml writes it, tasks/remove.yml removes it."""
+"""Names of the Debian packages that the role installed: gunicorn_packages writes it, and removes it."""
 SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
 LOCK_DIRECTORY = lock.DIRECTORY
 ROOT = (0, 0)

@@ -140,7 +140,7 @@ def run_with_lock(
     lease = {"holder": this_run(os.getppid()), "dead": "", "seconds": AT_WORK, **lease}
     for _attempt in range(2):
         asked = {**arguments, "lease": lease}
-        result: dict[str, Any] = action._execute_module(module, module_args=asked, task_vars=task_vars)
+        result: dict[str, Any] = action._execute_module(module_name=module, module_args=asked, task_vars=task_vars)
         if not result.get("busy") or not has_ended(result["holder"], lease["holder"]["machine"]):
             break
         lease["dead"] = result["holder"]["run"]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils.files import COMPLETE, Attributes, Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import MARKS, Attributes, Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import UnhealthyError
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, Layout
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
@@ -354,7 +354,7 @@ class PlayedFiles(Files):
         def half() -> None:
             """Do what may be done of it when the module is killed in the middle."""
             for place, _directories, names in os.walk(path):
-                for name in set(names) - set(COMPLETE):
+                for name in set(names) - set(MARKS):
                     os.unlink(os.path.join(place, name))
 
         self._call(half)

@@ -18,9 +18,6 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible.playbook.task import Task
-from ansible.utils.display import Display
-from ansible_collections.pyweb.deploy.plugins.action import gunicorn_lock as action
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock as deploy_lock
 from ansible_collections.pyweb.deploy.plugins.module_utils.stages import deploy_lock as deploy_lock_of
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd
@@ -193,7 +190,7 @@ def stopped() -> Iterator[list[str]]:
     """Units that were stopped; nobody pauses for long."""
     units: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(action, "PAUSE", 0.01)
+        patch.setattr(stage, "PAUSE", 0.01)
         patch.setattr(Systemd, "stop", lambda _self, unit: units.append(unit))
         yield units
 
@@ -424,26 +421,38 @@ def test_a_run_of_another_user_is_seen(process: subprocess.Popen[bytes], monkeyp
     assert stage.has_ended(run, run["machine"]) is False
 
 
+class Asking:
+    """An action on the controller, whose module runs here."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        self.said: list[str] = []
+        self._display = SimpleNamespace(display=self.display)
+        self.heard: Callable[[], None] = lambda: None
+
+    def _execute_module(self, module_name: str, module_args: Data, task_vars: Any) -> Data:
+        assert (module_name, task_vars) == ("pyweb.deploy.gunicorn_lock", {})
+        return self.lock(**module_args)
+
+    def display(self, message: str) -> None:
+        self.said.append(message)
+        self.heard()
+
+
 @pytest.fixture
-def take(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> Lock:
-    """Run the action, whose module runs here."""
+def asking(lock: Lock) -> Asking:
+    return Asking(lock)
 
-    def execute(_self: Any, module_args: Data, task_vars: Any) -> Data:
-        assert "__gunicorn_plan" in task_vars
-        return lock(**module_args)
 
-    monkeypatch.setattr(action.ActionModule, "_execute_module", execute)
+@pytest.fixture
+def take(asking: Asking) -> Lock:
+    """Acquire the lock as a run does, or release it."""
 
-    def run(last_run: str = "", **arguments: Any) -> Data:
-        task = Task.load({"name": "Lock", "pyweb.deploy.gunicorn_lock": {"name": "shop", **arguments}})
-        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"), become=None)
-        plan = {"last_run": last_run, "stages": ["firewall"], "token": "t"}
-        plugin = action.ActionModule(task, connection, SimpleNamespace(), None, None, None)
-        found: Data = plugin.run(task_vars={"__gunicorn_plan": plan})
-        if "problem" in found:  # which the last task of a deploy fails with
-            assert found["failed"] is False
-            found.update(failed=True, msg=found["problem"])
-        return found
+    def run(last_run: str = "", state: str = "held") -> Data:
+        if state == "held":
+            return stage.wait_for_lock(asking, "shop", last_run, {})
+        arguments = {"name": "shop", "state": state}
+        return stage.run_with_lock(asking, "pyweb.deploy.gunicorn_lock", arguments, {})
 
     return run
 
@@ -481,25 +490,16 @@ def test_the_action_believes_no_other_controller_dead(take: Lock, lock: Lock, pr
     assert "another run is changing it" in refused(take(last_run=run["run"]))
 
 
-def test_the_action_waits_for_a_module_and_says_so(
-    take: Lock, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, said = working(directory, OVER), []
-
-    def display(_self: Any, message: str) -> None:
-        said.append(message)
-        file.close()
-
-    monkeypatch.setattr(Display, "display", display)
-    result = take(last_run="a")
-    assert (held(result), result["waited"]) == (True, True)
-    assert said == ["shop: a module of an interrupted run still works on the host. Waiting for it, at most 10 minutes"]
-    assert take()["waited"] is False
+def test_the_action_waits_for_a_module_and_says_so(take: Lock, asking: Asking, directory: Path) -> None:
+    asking.heard = working(directory, OVER).close
+    assert held(take(last_run="a"))
+    assert asking.said == [
+        "shop: a module of an interrupted run still works on the host. Waiting for it, at most 10 minutes"
+    ]
 
 
 def test_the_action_does_not_wait_for_ever(take: Lock, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(action, "PATIENCE", 0.5)
-    monkeypatch.setattr(Display, "display", lambda _self, _message: None)
+    monkeypatch.setattr(stage, "PATIENCE", 0.5)
     with working(directory, OVER):
         assert "still works on the host" in refused(take(last_run="a"))
 

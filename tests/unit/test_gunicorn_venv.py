@@ -30,6 +30,8 @@ from ansible_collections.pyweb.deploy.tests.unit.systemd import read_environment
 
 Data = dict[str, Any]
 
+LEASE = {"holder": {"run": "a"}, "last_run": "", "dead": "", "seconds": 60, "then": 0}
+
 WHEEL = Pip(("--without-pip",), "/w/pip-1.whl")
 VENV, BUILD = "/opt/shop/venvs/v1", "/opt/shop/build"
 WORK = f"{BUILD}/work"
@@ -609,7 +611,7 @@ def module(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
     monkeypatch.setattr(basic.AnsibleModule, "run_command", lambda _self, command: host.run(command))
 
     def run(**arguments: Any) -> Data:
-        given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "run": "a", **arguments}
+        given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "lease": LEASE, **arguments}
         given.setdefault("code", str(host.root / "opt/shop/releases/r1"))
         output = io.StringIO()
         with patch_module_args(given), contextlib.redirect_stdout(output), pytest.raises(SystemExit):
@@ -621,7 +623,8 @@ def module(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
 
 
 def acquire(host: Host, run: str) -> None:
-    (host.root / "run/shop.lock").write_text(json.dumps({"run": run, "name": "shop"}))
+    found = {"user": "alice", "controller": "laptop", "pid": 1, "since": "noon", "until": 0, "name": "shop"}
+    (host.root / "run/shop.lock").write_text(json.dumps({"run": run, **found}))
 
 
 def test_the_module(host: Host, module: Callable[..., Data]) -> None:
@@ -638,7 +641,7 @@ def test_it_works_for_the_run_that_has_the_lock(host: Host, module: Callable[...
     acquire(host, "b")
     result = module()
     assert result["failed"]
-    assert "the deploy lock isn't this run's any more" in result["msg"]
+    assert "another run has changed it since this one looked" in result["msg"]
     assert host.calls == []
 
 

@@ -356,7 +356,7 @@ def test_another_port_opens_beside_the_old_one(desired: Data, observed: Data) ->
     bind_to(desired, "0.0.0.0:9000")
     plan = make_plan(desired, observed)
     assert plan["problems"] == []
-    assert plan["stages"] == ["release", "firewall", "check", "switch", "prune"]
+    assert plan["stages"] == ["release", "firewall", "check", "switch", "withdraw"]
     assert (plan["switch"], socket_of(plan)) == (True, (True, True, False))
     assert texts(plan) == ("ListenStream=0.0.0.0:9000\n", "ListenStream=0.0.0.0:8000\n")
     assert plan["rules"] == desired["rules"]
@@ -686,7 +686,7 @@ def test_a_missing_rule(desired: Data, observed: Data) -> None:
 def test_an_obsolete_rule(desired: Data, observed: Data) -> None:
     observed["firewall"]["rules"].append(rule(9000))
     plan = make_plan(desired, observed)
-    assert plan["stages"] == ["prune"], "withdrawn only after nothing listens there any more"
+    assert plan["stages"] == ["withdraw"], "withdrawn only after nothing listens there any more"
     assert (plan["rules"], plan["obsolete_rules"]) == ([], [rule(9000)])
 
 

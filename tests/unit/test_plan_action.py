@@ -39,12 +39,16 @@ class Run:
         self.unreachable = False
         self.check = False
         self.asked: list[Data] = []
+        self.others: list[Data] = []
+        """What other modules answer."""
         self.known: Data = {}
         """Variables that are not the role's."""
         monkeypatch.setattr(action.ActionModule, "_execute_module", self.execute)
 
     def execute(self, module_name: str, module_args: Data, task_vars: Data) -> Data:
-        assert (module_name, bool(task_vars)) == ("pyweb.deploy.gunicorn_info", True)
+        assert task_vars
+        if module_name != "pyweb.deploy.gunicorn_info":
+            return self.others.pop(0)
         self.asked.append(module_args)
         if self.unreachable:
             raise AnsibleConnectionFailure("Connection refused")
@@ -121,8 +125,9 @@ def test_values_of_a_vault_count_as_what_they_say(run: Run) -> None:
     run.known["password"] = vaulted("wsgi:app")
     plain = run(gunicorn_environment={"A": "wsgi:app", "B": "wsgi:app"})
     given = {"A": vaulted("wsgi:app"), "B": trust_as_template("{{ password }}")}
-    assert run(gunicorn_wsgi_app=vaulted("wsgi:app"), gunicorn_environment=given) == plain
-    assert plain["generation_files"]["environment"].endswith('\nA="wsgi:app"\nB="wsgi:app"\n')
+    found = run(gunicorn_wsgi_app=vaulted("wsgi:app"), gunicorn_environment=given)
+    assert {**found, "token": ""} == {**plain, "token": ""}
+    assert plain["record"]["environment"] == ["A", "B"]
     found = read("gunicorn_environment", run.templar, run.task_vars)
     assert [type(value) for value in (found, *found, *found.values())] == [dict, *[str] * 4]
 
@@ -147,7 +152,7 @@ def test_secrets_are_asked_for_once(run: Run, project: Path) -> None:
     lookup = trust_as_template(f"{{{{ lookup('ansible.builtin.pipe', 'echo asked >> {log}; echo s3cret') }}}}")
     result = run(gunicorn_secrets={"TOKEN": lookup}, gunicorn_secrets_environment=True)
     assert log.read_text() == "asked\n"
-    assert result["secret_names"] == ["TOKEN"]
+    assert result["record"]["secrets"] == ["TOKEN"]
     assert "s3cret" not in json.dumps(result)
 
 
@@ -228,7 +233,6 @@ def test_check_mode_says_what_it_cannot_tell(run: Run) -> None:
     run.check = True
     result = run()
     assert "check mode can't tell which other Debian packages come along" in result["summary"]
-    assert result["ufw_to_come"] is True
 
 
 def test_an_application_that_is_on_the_host_is_looked_at_there(run: Run) -> None:
@@ -242,7 +246,7 @@ def test_an_application_that_is_on_the_host_is_looked_at_there(run: Run) -> None
         "module": "wsgi",
         "marker": "REVISION",
     }
-    assert result["code"]["digest"] == "eeeeeeeeeeee"
+    assert (result["source"]["digest"], result["code"]["digest"]) == ("eeeeeeeeeeee", "")
 
 
 def test_what_is_elsewhere_has_to_be_fetched_first(run: Run, project: Path) -> None:
@@ -256,6 +260,29 @@ def test_what_is_elsewhere_has_to_be_fetched_first(run: Run, project: Path) -> N
     second = run({"fetched": True}, gunicorn_source=source)
     assert "sha256" in second["msg"], "what came is checked"
     assert len(run.asked) == 1
+
+
+def test_ufw_is_asked_before_anything_is_changed(run: Run) -> None:
+    observed = run.answer["gunicorn"]
+    run.answer["gunicorn"] = {**observed, "firewall": {**observed["firewall"], "installed": True}}
+    run.others = [{"changed": False}]
+    assert "failed" not in run()
+    run.others = [{"failed": True, "msg": "ERROR: no iptables"}]
+    result = run()
+    assert result["failed"]
+    assert result["msg"].startswith("gunicorn_firewall: got True, but ufw doesn't work on the host.")
+    assert result["msg"].endswith("ERROR: no iptables")
+
+
+def test_a_module_of_an_interrupted_run_is_waited_for_and_the_host_observed_again(run: Run) -> None:
+    run.answer["gunicorn"] = {**run.answer["gunicorn"], "at_work": True}
+    run.others = [{"changed": False}]
+    assert run()["work"]
+    assert (len(run.asked), run.others) == (2, [])
+    run.others = [{"failed": True, "msg": "shop: another run is changing it"}]
+    assert run()["msg"] == "shop: another run is changing it"
+    run.check = True
+    assert "failed" not in run(), "check mode changes nothing, and takes no lock"
 
 
 # What a run remembers
@@ -295,7 +322,7 @@ def test_a_look_at_the_status_asks_what_a_deploy_asks(run: Run, glance: Any) -> 
     assert (found["name"], found["described"], found["reached"], found["problem"]) == ("shop", True, True, "")
     assert found["applications"] == {"shop": {}}
     assert found["plan"] == {key: plan[key] for key in found["plan"]}
-    assert {"work", "problems", "summary", "build"} <= set(found["plan"])
+    assert {"work", "problems", "summary", "stages"} <= set(found["plan"])
     assert "s3cret" not in json.dumps(glance(gunicorn_environment={"A": "s3cret"}))
 
 

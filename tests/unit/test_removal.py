@@ -18,7 +18,7 @@ SSH = {**RULE, "port": "22", "protocol": "tcp", "comment": "ssh"}
 
 @pytest.fixture
 def desired() -> Data:
-    return {"state": "absent", "name": "shop", "remove_data": False, "remove_packages": False}
+    return {"name": "shop", "drain": False, "remove_data": False, "remove_packages": False}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_everything_that_the_role_made_goes(desired: Data, observed: Data) -> No
     assert plan["users"] == ["shop", "shop-build"]
     assert plan["obsolete_rules"] == [RULE]
     assert plan["paths"] == ["/run/gunicorn", "/opt/shop"]
-    assert not any(plan[stage] for stage in ("build", "configure", "firewall", "activate", "prune"))
+    assert plan["stages"] == ["remove", "withdraw"]
 
 
 def test_what_the_application_wrote_becomes_roots_before_its_user_goes(desired: Data, observed: Data) -> None:

@@ -33,6 +33,8 @@ from ansible_collections.pyweb.deploy.tests.unit.machine import Killed, Machine,
 
 Data = dict[str, Any]
 
+LEASE = {"holder": {"run": "a"}, "last_run": "", "dead": "", "seconds": 60, "then": 0}
+
 COMPLETE = {"releases/r1": ".complete", "venvs/v1": ".complete", "generations/g1": "generation.json"}
 """Directories of /opt/shop, and the mark that says that all of one is there."""
 
@@ -394,7 +396,6 @@ def test_systemd_forgets_only_what_failed() -> None:
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
     """Run the module on a host with two users, and with the Debian packages ufw and iptables, which docker needs."""
     monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path))
-    (tmp_path / "shop.lock").write_text(json.dumps({"run": "a", "name": "shop"}))
     machine = Machine(tmp_path / "machine")
     machine.packages = {"ufw": "", "iptables": "docker"}
     machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}
@@ -406,7 +407,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dat
 
     def run(**arguments: Any) -> Data:
         output = io.StringIO()
-        given = {"name": "shop", "run": "a", "_ansible_diff": True, **arguments}
+        given = {"name": "shop", "lease": LEASE, "_ansible_diff": True, **arguments}
         with patch_module_args(given), contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             gunicorn_remove.main()
         result: Data = json.loads(output.getvalue())
@@ -438,8 +439,10 @@ def test_who_needs_the_packages(
 
 def test_it_works_for_the_run_that_has_the_lock(module: Callable[..., Data], tmp_path: Path) -> None:
     write(tmp_path / "old")
-    result = module(paths=[str(tmp_path / "old")], run="b")
-    assert "the deploy lock isn't this run's any more" in result["msg"]
+    other = {"run": "b", "user": "alice", "controller": "laptop", "pid": 1, "since": "noon", "until": 0, "name": "shop"}
+    (tmp_path / "shop.lock").write_text(json.dumps(other))
+    result = module(paths=[str(tmp_path / "old")])
+    assert "another run has changed it since this one looked" in result["msg"]
     assert (tmp_path / "old").exists()
 
 

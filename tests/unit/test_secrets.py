@@ -20,10 +20,13 @@ from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 from ansible.template import Templar, trust_as_template
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_release as action
+from ansible_collections.pyweb.deploy.plugins.action.gunicorn_plan import decide
 from ansible_collections.pyweb.deploy.plugins.module_utils import secret_files
 from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import SecretFiles
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.secret_values import digest
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import defaults
+from ansible_collections.pyweb.deploy.tests.unit.deploying import OBSERVED, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,8 +84,10 @@ Send = Callable[..., Data]
 
 
 @pytest.fixture
-def send(monkeypatch: pytest.MonkeyPatch) -> Send:
-    """Run the action over a connection that has these options, and can pipeline or not."""
+def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Send:
+    """Plan, and run the action over a connection that has these options, and can pipeline or not."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/wsgi.py").write_text("app = 1\n")
 
     def run(able: bool = True, become: str = "", options: Data | None = None, **variables: Any) -> Data:
         context = PlayContext()
@@ -96,20 +101,22 @@ def send(monkeypatch: pytest.MonkeyPatch) -> Send:
             _play_context=context,
             _shell=SimpleNamespace(tmpdir=None),
         )
+        planned = {"gunicorn_source": {"directory": "app"}, "gunicorn_secrets": SECRETS, **variables.pop("planned", {})}
+        known = {**defaults(), "gunicorn_name": "shop", "gunicorn_no_log": True, **planned, **variables}
+        known.update(playbook_dir=str(tmp_path), inventory_hostname="web1")
+        known["__gunicorn_plan"] = decide(read(tmp_path, planned), OBSERVED)
         task = Task()
         task.action = "pyweb.deploy.gunicorn_release"
-        task.args = {"name": "shop", "files": {"environment": "A=1\n"}, "record": {"b": 1, "a": 2}}
-        variables = {"gunicorn_secrets": SECRETS, "gunicorn_no_log": True, **variables}
-        variables["__gunicorn_plan"] = {"stages": ["release"], "token": "t"}
-        found = action.ActionModule(task, connection, context, None, Templar(DataLoader(), variables), None)
+        task.args = {"name": "shop", "generation": known["__gunicorn_plan"]["id"]}
+        found = action.ActionModule(task, connection, context, None, Templar(DataLoader(), known), None)
 
-        def execute(module_args: Data, task_vars: Any) -> Data:
-            assert task_vars
+        def execute(module_name: str, module_args: Data, task_vars: Any) -> Data:
+            assert (module_name, bool(task_vars)) == ("pyweb.deploy.gunicorn_release", True)
             payload = json.loads(base64.b64decode(module_args.pop("payload")))
             return {"sent": module_args, "payload": payload, "written": ["KEY"], "invocation": {}}
 
         monkeypatch.setattr(found, "_execute_module", execute)
-        result: Data = found.run(task_vars=variables)
+        result: Data = found.run(task_vars=known)
         return result
 
     return run
@@ -117,11 +124,19 @@ def send(monkeypatch: pytest.MonkeyPatch) -> Send:
 
 @pytest.mark.parametrize("options", [{"pipelining": False}, {"pipelining": True}, {}], ids=["off", "on", "no option"])
 def test_secrets_travel_through_a_pipe_in_one_argument(send: Send, options: Data) -> None:
-    found = send(options=options)
+    found = send(options=options, planned={"gunicorn_environment": {"A": "1"}})
     assert found["payload"]["secrets"] == SECRETS
-    assert found["payload"]["files"] == {"environment": "A=1\n"}
-    assert found["payload"]["record"] == '{\n    "a": 2,\n    "b": 1\n}\n'
-    assert set(found["sent"]) == {"name", "lease"}, "every other argument is written to the journal of the host"
+    assert set(found["payload"]["files"]) == {"gunicorn.conf.py", "environment", "before_activate"}
+    assert found["payload"]["files"]["environment"].endswith('A="1"\n')
+    record = json.loads(found["payload"]["record"])
+    assert (record["secrets"], record["gunicorn"], record["source"]) == (
+        sorted(SECRETS),
+        "27.0.1",
+        {"directory": "app"},
+    )
+    assert set(found["sent"]) == {"name", "generation", "lease"}, (
+        "every other argument is written to the host's journal"
+    )
     assert not {"written", "invocation"} & set(found)
 
 
@@ -138,13 +153,22 @@ def test_or_not_at_all(send: Send, become: str, words: str) -> None:
     assert words in found["problem"]
     assert "Example: ansible_connection: ssh" in found["problem"]
     assert not any(value.strip() in found["problem"] for value in SECRETS.values())
-    assert "sent" in send(able=False, become=become, options={"pipelining": False}, gunicorn_secrets={})
+    assert "sent" in send(able=False, become=become, options={"pipelining": False}, planned={"gunicorn_secrets": {}})
 
 
 def test_secrets_that_cannot_be_read(send: Send) -> None:
     found = send(gunicorn_secrets=trust_as_template("{{ nowhere }}"))
     assert found["problem"].startswith("gunicorn_secrets: ")
     assert "nowhere" in found["problem"]
+
+
+@pytest.mark.parametrize("changed", [{"gunicorn_secrets": {"TOKEN": "another"}}, {"gunicorn_environment": {"A": "2"}}])
+def test_a_value_that_changes_each_time_is_refused(send: Send, changed: Data) -> None:
+    """A lookup may give another password each time that it is asked."""
+    found = send(**changed)
+    assert "sent" not in found
+    assert "the configuration isn't the one that was planned" in found["problem"]
+    assert "another" not in found["problem"]
 
 
 # How the host keeps them

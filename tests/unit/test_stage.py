@@ -27,7 +27,9 @@ class Run:
         self.asked: list[tuple[str, Data]] = []
         self.answers = list(answers)
         name = f"pyweb.deploy.{plugin.__module__.rpartition('.')[2]}"
-        task = Task.load({"name": "Stage", name: {"name": "shop", **(arguments or {})}, "check_mode": check})
+        known = {"name": "shop", **(arguments or {})}
+        register = f"__gunicorn_stage_{name.rpartition('_')[2]}"
+        task = Task.load({"name": "Stage", name: known, "check_mode": check, "register": register})
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"), become=None)
         self.action = plugin(task, connection, SimpleNamespace(), None, None, None)
         self.action._execute_module = self.execute
@@ -144,7 +146,7 @@ def test_packages_come_by_apt_and_are_written_down() -> None:
         arguments=PACKAGES,
     )
     found = run()
-    assert [name for name, _arguments in run.asked] == ["ansible.builtin.apt", ""]
+    assert [name for name, _arguments in run.asked] == ["ansible.builtin.apt", "pyweb.deploy.gunicorn_packages"]
     apt = run.asked[0][1]
     assert (apt["name"], apt["update_cache"], apt["install_recommends"]) == (["ufw", "procps"], True, False)
     assert apt["lock_timeout"] > 60, "the apt of a run that was killed goes on"
@@ -162,9 +164,25 @@ def test_where_none_is_missing_there_is_nothing_to_write_down() -> None:
 def test_check_mode_asks_no_apt() -> None:
     run = Run(Packages, {"changed": False}, check=True, arguments=PACKAGES)
     assert run()["changed"] is True
-    assert [name for name, _arguments in run.asked] == [""]
+    assert [name for name, _arguments in run.asked] == ["pyweb.deploy.gunicorn_packages"]
 
 
 def test_packages_that_cannot_be_had() -> None:
     run = Run(Packages, {"failed": True, "msg": "No package matching 'uwf' is available"}, arguments=PACKAGES)
     assert (run()["problem"], len(run.asked)) == ("No package matching 'uwf' is available", 1)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_packages_are_removed_with_their_list(check: bool) -> None:
+    run = Run(Packages, {"changed": True}, check=check, arguments={"packages": ["ufw"], "state": "absent"})
+    assert run()["changed"] is True
+    assert [name.rpartition(".")[2] for name, _arguments in run.asked] == ["apt", "gunicorn_packages"][check:]
+    if not check:
+        assert run.asked[0][1] == {"name": ["ufw"], "state": "absent", "purge": True, "lock_timeout": 600}
+
+
+def test_packages_that_others_need_stay() -> None:
+    run = Run(Packages, {}, arguments={"packages": ["ufw"], "state": "absent", "needed_by": ["fail2ban"]})
+    found = run()
+    assert (found["changed"], run.asked) == (False, [])
+    assert "ufw stay, because apt would remove fail2ban too" in found["msg"]

@@ -26,9 +26,8 @@ APPLICATION: Data = {
     "memory": 93323264,
     "health": {"status": 200, "problem": "", "milliseconds": 3.1},
 }
-STAGES = dict.fromkeys(("build", "configure", "firewall", "activate", "prune"), False)
-NO_WORK: Data = {**STAGES, "problems": [], "work": False, "summary": ["firewall: left alone"]}
-WORK: Data = {**NO_WORK, "work": True, "activate": True, "summary": ["what differs: code"]}
+NO_WORK: Data = {"stages": [], "problems": [], "work": False, "summary": ["firewall: left alone"]}
+WORK: Data = {**NO_WORK, "work": True, "stages": ["check", "switch"], "summary": ["what differs: code"]}
 HOST: Data = {
     "name": "shop",
     "described": True,
@@ -92,9 +91,9 @@ def test_no_host_is_not_well() -> None:
     [
         (NO_WORK, "", [], "", None),
         (WORK, "", ["what differs: code"], "", "shop is drifted"),
-        ({**WORK, "summary": [], "build": True}, "", ["a deploy has something to build, activate"], "", "drifted"),
+        ({**WORK, "summary": []}, "", ["stages of a deploy with something to do: check, switch"], "", "drifted"),
         ({}, "pass: no such key", None, "pass: no such key", "of shop the drift is unknown"),
-        ({**STAGES, "problems": ["a\nb"]}, "", None, "a deploy would stop: a", "of shop the drift is unknown"),
+        ({"problems": ["a\nb"]}, "", None, "a deploy would stop: a", "of shop the drift is unknown"),
     ],
 )
 def test_drift(plan: Data, unknown: str, drift: list[str] | None, why: str, complaint: str | None) -> None:

@@ -55,7 +55,7 @@ def test_work(change: dict[str, Any], word: str, foretold: str) -> None:
 
 
 def test_a_removal() -> None:
-    desired = {"state": "absent", "name": "shop", "remove_data": True, "remove_packages": False}
+    desired = {"name": "shop", "drain": False, "remove_data": True, "remove_packages": False}
     plan = make_removal(desired, {**NEW_SERVER, "shared": {"/var/lib/gunicorn": ["shop"]}})
     for check, word in ((False, "removed"), (True, "would remove")):
         summary = planned(plan, check=check)

@@ -292,11 +292,11 @@ def fetch(project: Path, to: str) -> None:
 
 
 def installer(role: Path, given: Data, result: Data) -> Data:
-    """What tasks/build.yml asks of the module gunicorn_venv, when the plan is registered."""
+    """What tasks/deploy.yml asks of the module gunicorn_venv, when the plan is registered."""
     loader = DataLoader()
     stages, internal = (
         loader.load_from_file(str(role / name), trusted_as_template=True)
-        for name in ("tasks/build.yml", "vars/main.yml")
+        for name in ("tasks/deploy.yml", "vars/main.yml")
     )
     (asked,) = [stage["pyweb.deploy.gunicorn_venv"] for stage in stages if "pyweb.deploy.gunicorn_venv" in stage]
     known = {**defaults(), "gunicorn_name": "shop", **given, **internal, "__gunicorn_plan": result}
@@ -998,28 +998,19 @@ def test_the_backlog_is_the_one_of_the_settings(outcome: Outcome) -> None:
 # What is planned with
 
 
-def used_of_the_plan(role: Path, *names: str) -> set[str]:
-    """Keys of the plan that some files of tasks use, themselves or by a name of vars/main.yml."""
-    text = "".join((role / f"tasks/{name}.yml").read_text() for name in names)
-    internal = {name: str(value) for name, value in DataLoader().load_from_file(str(role / "vars/main.yml")).items()}
-    while more := [name for name in internal if re.search(rf"\b{name}\b", text)]:
-        text += "".join(internal.pop(name) for name in more)
-    return set(re.findall(r"__gunicorn_plan\.([a-z_]+)", text))
-
-
-ALWAYS = ("main", "plan")
-STAGES: dict[str, tuple[str, ...]] = {"plain": ("deploy",), "removal": ("remove",)}
+STAGES: dict[str, tuple[str, ...]] = {"plain": ("main", "plan", "deploy"), "removal": ("main", "plan", "remove")}
 """Files of tasks by the least that their plan may be about."""
 
 
 @pytest.mark.parametrize("case", STAGES)
 def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path, case: str) -> None:
     held = decide(Removal("shop", "", "", False, False), NEW_SERVER) if case == "removal" else outcome(case)["plan"]
-    used = used_of_the_plan(role, *ALWAYS, *STAGES[case])
+    text = "".join((role / f"tasks/{name}.yml").read_text() for name in STAGES[case])
+    used = set(re.findall(r"__gunicorn_plan\.([a-z_]+)", text))
     assert used <= {*held, "run", "fetch"}
     assert {"work", "observed"} <= used
     files = {path.stem for path in role.glob("tasks/*.yml")} - {"fetch", "reach", "status", "status_fetched"}
-    assert files == set(ALWAYS).union(*STAGES.values())
+    assert files == set().union(*STAGES.values())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -1102,9 +1093,11 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
         "restore": RETURNS[case]["gunicorn_release"],
         "keep": 3,
         "tools": [UV],
+        "drain": False,
+        "enroll": False,
     }
     assert plan["problems"] == []
-    assert (plan["id"], plan["build"], plan["configure"]) == ("3fa92c1b0d4e", False, False)
+    assert (plan["id"], plan["stages"]) == ("3fa92c1b0d4e", ["check", "switch"])
     assert plan["units"]["shop-blue.service"] == "# 3fa92c1b0d4e in blue\n"
     assert plan["rules"] == [{"interface": "", "action": "allow", **RECORD["rules"][0]}]
 

@@ -30,7 +30,8 @@ class Run:
         monkeypatch.setattr(action.ActionModule, "_transfer_file", lambda _self, _local, place: self.sent.append(place))
         monkeypatch.setattr(action.ActionModule, "_fixup_perms2", lambda _self, _paths: None)
 
-    def execute(self, module_args: Data, task_vars: Data) -> Data:
+    def execute(self, module_name: str, module_args: Data, task_vars: Data) -> Data:
+        assert module_name == "pyweb.deploy.gunicorn_venv"
         assert task_vars is not None
         self.asked = module_args
         return dict(self.answer)
