@@ -44,7 +44,7 @@ class Role:
 
     def __init__(self, machine: Machine, task: Data) -> None:
         self.machine = machine
-        self.desired = {"state": "absent", "name": "shop", "remove_data": False, "remove_packages": False}
+        self.desired = {"name": "shop", "drain": False, "remove_data": False, "remove_packages": False}
         names = {key: re.findall(r"__gunicorn_plan\.(\w+)", str(text)) for key, text in task.items()}
         self.arguments = {key: found[0] for key, found in names.items() if found}
 
@@ -396,6 +396,7 @@ def test_systemd_forgets_only_what_failed() -> None:
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
     """Run the module on a host with two users, and with the Debian packages ufw and iptables, which docker needs."""
     monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path))
+    (tmp_path / "shop.lock").write_text(json.dumps({"run": "a", "name": "shop"}))
     machine = Machine(tmp_path / "machine")
     machine.packages = {"ufw": "", "iptables": "docker"}
     machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}

@@ -1097,7 +1097,7 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
         "enroll": False,
     }
     assert plan["problems"] == []
-    assert (plan["id"], plan["stages"]) == ("3fa92c1b0d4e", ["check", "switch"])
+    assert (plan["id"], plan["stages"]) == ("3fa92c1b0d4e", ["firewall", "check", "switch"])
     assert plan["units"]["shop-blue.service"] == "# 3fa92c1b0d4e in blue\n"
     assert plan["rules"] == [{"interface": "", "action": "allow", **RECORD["rules"][0]}]
 
@@ -1118,7 +1118,7 @@ def test_what_a_healthy_answer_is(outcome: Outcome) -> None:
 def test_the_plan_of_a_first_deploy(outcome: Outcome) -> None:
     plan = outcome("plain")["plan"]
     assert (plan["problems"], plan["slot"], plan["old_slot"], plan["switch"]) == ([], "blue", "", True)
-    assert all(plan[stage] for stage in ("build", "configure", "activate", "firewall"))
+    assert plan["stages"] == ["code", "packages", "venv", "release", "firewall", "check", "switch"]
     assert plan["rules"] == [{"port": 8000, "source": "any", "destination": "any", "interface": "", "action": "allow"}]
     assert outcome("plain")["desired"]["firewall_packages"] == ["ufw", "procps"]
 
