@@ -183,6 +183,7 @@ class Stage(ActionBase):
         result.pop("invocation", None)
         if result.get("failed") and "__gunicorn_plan" in given:
             result.update(failed=False, problem=str(result.pop("msg")), plan=given["__gunicorn_plan"]["token"])
+            result.pop("exception", None)  # or Ansible would show it here too
         return result
 
     def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

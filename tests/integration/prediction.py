@@ -13,8 +13,8 @@ from ansible_collections.pyweb.deploy.tests.rig import Play, Server
 CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
 """Environment of a run that `read` understands."""
 
-MODULES = {"apt": "packages", "ship_secrets": "secrets", "gunicorn_firewall": "ufw", "user": "user"}
-"""What a module changes, where its result names no path: the secrets' result is hidden."""
+MODULES = {"gunicorn_firewall": "ufw"}
+"""What a module changes, where its result names no path."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,14 @@ class Change:
     def thing(self) -> str:
         """What it changes on the server, as `different` names it."""
         action = str(self.result["action"]).rpartition(".")[2]
-        if action == "systemd_service":
-            slot = re.fullmatch(r"(\w+)-\w+\.service", self.result.get("name") or "")
-            enables = slot and "enabled" in self.result
-            return f"unit {slot[1]}.service" if slot and enables else unit_of(str(self.result["name"]))
+        if "thing" in self.result:
+            return str(self.result["thing"])
         if "unit" in self.result:
             return unit_of(self.result["unit"])
         if action in MODULES:
             return MODULES[action]
-        place = self.result.get("dest") or self.result.get("path") or self.result.get("virtualenv")
-        if place:
-            return "user" if str(place).startswith("user ") else path_of(str(place))
-        command = self.result["cmd"]
-        return f"command {command if isinstance(command, str) else ' '.join(command)}"
+        place = str(self.result["dest"])
+        return "user" if place.startswith("user ") else path_of(place)
 
 
 @dataclass(frozen=True)
@@ -86,26 +81,21 @@ def read(play: Play) -> Told:
 def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
     action = str(result["action"]).rpartition(".")[2]
-    if action in ("gunicorn_check", "gunicorn_switch", "gunicorn_remove"):
-        paths = [
-            Change(task, diff["after_header"], {**result, "dest": diff["after_header"], "diff": diff})
-            for diff in result["diff"]
-        ]
-        return paths + [
-            Change(task, step["step"], {**result, "unit": step["unit"], "diff": []})
-            for step in result["steps"]
-            if "unit" in step  # what is about something else stands in the diff
-        ]
     if action == "gunicorn_firewall":
         return [Change(task, step["step"], {**result, "diff": []}) for step in result["steps"] if step["changed"]]
-    if action == "gunicorn_venv":
-        return [Change(task, diff["after_header"], {**result, "dest": diff["after_header"]}) for diff in result["diff"]]
-    if action != "ship_files":
-        return [Change(task, str(result.get("_ansible_item_label", "")), result)]
-    parts = {
-        path: [diff for diff in result.get("diff", []) if diff["after_header"] == path] for path in result["written"]
-    }
-    return [Change(task, path, {**result, "dest": path, "diff": diff}) for path, diff in parts.items()]
+    changes = [
+        Change(task, diff["after_header"], {**result, "dest": diff["after_header"], "diff": diff})
+        for diff in result["diff"]
+        if "after_header" in diff  # apt tells of packages
+    ]
+    changes += [
+        Change(task, step["step"], {**result, "unit": step["unit"], "diff": []})
+        for step in result["steps"]
+        if "unit" in step  # what is about something else is in the diff
+    ]
+    if action == "gunicorn_packages":
+        changes.append(Change(task, "packages", {**result, "thing": "packages", "diff": []}))
+    return changes
 
 
 def state_of(server: Server) -> str:

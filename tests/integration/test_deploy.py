@@ -112,6 +112,13 @@ def test_a_run_with_nothing_to_do(controller: Controller, site: Server, variable
     assert site.run(f"ls {LOCK}", check=False) == "", "it needs no lock"
 
 
+def test_what_nothing_needs_goes_without_a_deploy(controller: Controller, site: Server, variables: Variables) -> None:
+    before = site.state()
+    site.run(f"mkdir -p {VENVS}/half/bin {CODE}/half && touch {CODE}/half/wsgi.py")
+    costs("only pruning", controller.play(site, variables, "-vvv"))
+    assert site.state() == before
+
+
 def test_the_same_commit_in_another_clone_is_the_same_generation(
     controller: Controller, site: Server, variables: Variables, application: Path
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import KILL_MODULE, RELEASES, Play, fresh_server
 
 from .conftest import ROOT, Controller, Load, Server
 from .prediction import CALLBACK, read
@@ -161,7 +161,17 @@ def test_it_comes_back_to_what_it_wrote(controller: Controller, found: Found, he
     assert controller.play(found.server, {**hello, "gunicorn_bind": ["0.0.0.0:8002"]})
     assert found.server.get(port=8002) == "Hello, World!"
     assert found.server.run("stat --format %U /var/lib/gunicorn/hello/data") == "hello"
-    remove(controller, found.server, "hello")
+
+
+@pytest.mark.full
+def test_a_removal_that_is_killed_is_finished_by_the_next(controller: Controller, found: Found) -> None:
+    server = found.server
+    unit_is_gone = "while test -e /etc/systemd/system/hello.socket; do sleep 0.01; done"
+    cut = server.cut_when(f"{unit_is_gone}; {KILL_MODULE}", during=True)
+    assert controller.play(server, {"gunicorn_name": "hello"}, playbook=REMOVE, environment=cut).rc == -9
+    remove(controller, server, "hello")
+    assert server.run("ls -d /opt/hello /etc/systemd/system/hello*; getent passwd hello", check=False) == ""
+    assert changes(remove(controller, server, "hello")) == []
 
 
 def test_its_data_goes_too_and_the_packages_stay_for_the_other(controller: Controller, found: Found) -> None:

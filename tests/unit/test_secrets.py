@@ -162,7 +162,9 @@ def test_secrets_that_cannot_be_read(send: Send) -> None:
     assert "nowhere" in found["problem"]
 
 
-@pytest.mark.parametrize("changed", [{"gunicorn_secrets": {"TOKEN": "Zq7hunter3"}}, {"gunicorn_environment": {"A": "2"}}])
+@pytest.mark.parametrize(
+    "changed", [{"gunicorn_secrets": {"TOKEN": "Zq7hunter3"}}, {"gunicorn_environment": {"A": "2"}}]
+)
 def test_a_value_that_changes_each_time_is_refused(send: Send, changed: Data) -> None:
     """A lookup may give another password each time that it is asked."""
     found = send(**changed)
