@@ -65,10 +65,6 @@ holder:
   returned: when some run holds it
   type: dict
   sample: {run: 4f1d2c, controller: laptop, pid: 4711, user: alice, since: "2026-11-22T08:30:00Z"}
-waited:
-  description: Whether a module of a run that has ended had to be waited for, so that the host should be observed anew.
-  returned: success
-  type: bool
 """
 
 from typing import Any
