@@ -23,10 +23,9 @@ description:
   - E(CUT_WHEN) is a shell command. It runs between any two tasks, and the first time that it succeeds, the run and all
     its workers are killed.
   - E(CUT_DURING) is one that waits for something on the server. The run is killed when it succeeds, at any time.
-  - E(CUT_AT) is the number of a task, from 0. E(CUT_AFTER) seconds after it has begun, the run is killed; where
-    E(CUT_WITH) is set, that shell command is called instead.
-  - E(CUT_LOG) is a file that gets a line of JSON for each task that begins, with what the shell command E(CUT_STATE)
-    says then, and for each result.
+  - E(CUT_AT) is the number of a task, from 0. E(CUT_AFTER) seconds after it has begun, the shell command E(CUT_WITH) is
+    called.
+  - E(CUT_LOG) is a file that gets a line of JSON for each task that begins, and for each result.
 """
 
 
@@ -59,28 +58,15 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: Task, **_options: object) -> None:
         """Note the task, and cut the run off if this is the moment."""
         self.number += 1
-        state = ["sh", "-c", os.environ.get("CUT_STATE", ":")]
-        self._write(
-            name=task.get_name(), state=subprocess.run(state, check=False, capture_output=True, text=True).stdout
-        )
+        self._write(name=task.get_name())
         if os.environ.get("CUT_WHEN"):
             self._cut_when(os.environ["CUT_WHEN"])
         if self.number == int(os.environ.get("CUT_AT", "-1")):
-            delay = float(os.environ.get("CUT_AFTER", "0"))
-            if delay:
-                threading.Timer(delay, self._cut).start()
-            else:
-                self._cut()
+            command = ["sh", "-c", os.environ["CUT_WITH"]]
+            threading.Timer(float(os.environ["CUT_AFTER"]), subprocess.run, [command]).start()
 
     def _cut_when(self, condition: str) -> None:
         if subprocess.run(["sh", "-c", condition], check=False, capture_output=True).returncode == 0:
-            kill_run()
-
-    def _cut(self) -> None:
-        command = os.environ.get("CUT_WITH")
-        if command:
-            subprocess.run(["sh", "-c", command], check=False)
-        else:
             kill_run()
 
     def v2_runner_on_ok(self, _result: CallbackTaskResult) -> None:

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ansible_collections.pyweb.deploy.tests.rig import CALLBACKS
+from ansible_collections.pyweb.deploy.tests.rig import CALLBACKS, Play
 
 from .measure import Site
 
 LONGEST = 5  # tasks that are cut off in the middle too
 
-# What a run may leave behind, as shell conditions in the application's directory.
-UNFINISHED = "for part in {parts}/*; do [ ! -d $part ] || [ -e $part/{mark} ] || exit 0; done; exit 1"
-SERVED = "tr '\\0' '\\n' </proc/$(systemctl show --property MainPID --value {name}.service)/environ"
-MOMENTS = {
-    "a generation without its mark": UNFINISHED.format(parts="generations", mark="generation.json"),
-    "the new generation runs in private": "systemctl --quiet is-active {name}-check.service",
-    "the new generation serves, and is not recorded": (
-        f"{SERVED} | grep -q ^GUNICORN_GENERATION= && "
-        f"! {SERVED} | grep -qx GUNICORN_GENERATION=$(basename $(readlink current || echo none))"
-    ),
-}
-BESIDE = {
-    "both slots are active": "systemctl --quiet is-active {name}-blue.service && "
-    "systemctl --quiet is-active {name}-green.service"
-}
-# All that a run may change, without what a service writes.
-STATE = """
-find /opt/{name} /etc/passwd /etc/systemd/system /etc/ufw /run/pyweb.deploy /var/lib/pyweb.deploy \
-    ! -path '/opt/*/venvs/*/lib/*' -printf '%p %i %C@\\n' 2>/dev/null | sort | sha256sum
-systemctl list-units --all --plain --no-legend '{name}*' | sed -E 's/  +/ /g' | sha256sum
-"""
+FAULTS = Path(__file__).with_name("faults")
+PYTHON = "/usr/local/bin/python-with-faults"
+STEPS, FAULT = "/run/pyweb-steps", "/run/pyweb-fault"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment of a run: before a task, or some seconds after it has begun; and what is true on the server then."""
+    """A moment of a run: some seconds after a task has begun."""
 
     number: int
     name: str
     after: float = 0.0
-    moments: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.number} {self.name.split(' : ')[-1]}" + (f", after {self.after:.1f} s" if self.after else "")
@@ -55,16 +38,14 @@ def on_server(site: Site, command: str) -> str:
     return shlex.join(["docker", "exec", f"pyweb-{site.server.name}", "sh", "-c", command])
 
 
-def logged(log: Path, site: Site, moments: dict[str, str]) -> dict[str, str]:
-    """Environment of a run that is written down, with what is true on the server at each task."""
+def logged(log: Path) -> dict[str, str]:
+    """Environment of a run whose tasks are written down."""
     log.unlink(missing_ok=True)
-    tell = "".join(f"({condition}) >/dev/null 2>&1 && echo {moment!r}\n" for moment, condition in moments.items())
-    command = f"cd /opt/{site.name} 2>/dev/null && {{\n{tell}}}\n{STATE}".replace("{name}", site.name)
-    return {**CALLBACKS, "CUT_LOG": str(log), "CUT_STATE": on_server(site, command)}
+    return {**CALLBACKS, "CUT_LOG": str(log)}
 
 
-def cut_at(cut: Cut, command: str = "") -> dict[str, str]:
-    """Environment of a run that is killed at a moment; or one during which a command is called then."""
+def call_at(cut: Cut, command: str) -> dict[str, str]:
+    """Environment of a run during which a command is called at a moment."""
     return {**CALLBACKS, "CUT_AT": str(cut.number), "CUT_AFTER": str(cut.after), "CUT_WITH": command}
 
 
@@ -76,20 +57,45 @@ def cut_during(site: Site, condition: str, command: str = ":") -> dict[str, str]
 
 
 def read_cuts(log: Path) -> list[Cut]:
-    """Give the moments at which such a run can be cut off: each state of the server, and the middle of long tasks."""
+    """Give the middles of the longest tasks of a run that was written down."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     starts = [line for line in lines if "name" in line]
     lengths = {start["number"]: after["time"] - start["time"] for start, after in pairwise([*starts, lines[-1]])}
     longest = sorted(lengths, key=lengths.__getitem__)[-LONGEST:]
-    cuts = []
-    for before, start in pairwise(starts):
-        number, name = start["number"], start["name"]
-        moments = frozenset(moment for moment in start["state"].splitlines() if moment in {**MOMENTS, **BESIDE})
-        if start["state"] != before["state"]:
-            cuts.append(Cut(number, name, moments=moments))
-        if number in longest:
-            cuts.append(Cut(number, name, round(lengths[number] / 2, 1), moments))
-    return cuts
+    return [
+        Cut(start["number"], start["name"], round(lengths[start["number"]] / 2, 1))
+        for start in starts
+        if start["number"] in longest
+    ]
+
+
+class Steps:
+    """The steps of modules on a server, see faults/sitecustomize.py."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        name = f"pyweb-{site.server.name}"
+        site.server.run("mkdir -p /usr/local/lib/pyweb-faults")
+        copy = ["docker", "cp", f"{FAULTS}/sitecustomize.py", f"{name}:/usr/local/lib/pyweb-faults/"]
+        subprocess.run(copy, check=True, capture_output=True)
+        wrapper = 'PYTHONPATH=/usr/local/lib/pyweb-faults exec /usr/bin/python3 "$@"'
+        site.server.run(f"printf '#!/bin/sh\\n%s\\n' {shlex.quote(wrapper)} >{PYTHON} && chmod 755 {PYTHON}")
+        site.variables["ansible_python_interpreter"] = PYTHON
+
+    def of(self, deploy: Callable[[], Play]) -> list[str]:
+        """Give those of a run that goes well."""
+        self.site.server.run(f"rm -f {STEPS} {FAULT}")
+        play = deploy()
+        assert play, play.output
+        return self.site.server.run(f"cat {STEPS}").splitlines()
+
+    def kill_at(self, number: int, how: str) -> None:
+        """Kill a module of the next run before a step: alone (``module``), or with what it has started (``all``)."""
+        self.site.server.run(f"rm -f {STEPS}; echo {number} {how} >{FAULT}")
+
+    def go_on(self) -> None:
+        """Kill no more."""
+        self.site.server.run(f"rm -f {FAULT}")
 
 
 def leftovers(site: Site) -> list[str]:

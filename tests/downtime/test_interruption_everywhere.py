@@ -1,8 +1,7 @@
-"""Runs that are cut off in each state of the server, or that run into a full disk: the next run finishes the work.
+"""Modules that are killed at each of their steps, connections that break, a full disk: the next run finishes the work.
 
-A run is written down first, with the state of the server between any two tasks. It is cut off wherever that changed,
-and in the middle of what took longest: about 20 and 5 cuts, at half a minute each. What no moment between two tasks
-shows is waited for on the server.
+A run is counted first, step by step. Then it is repeated, and each time a module is killed before another step: alone,
+so that what it has started goes on, or with that.
 """
 
 from __future__ import annotations
@@ -14,19 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.pyweb.deploy.tests.rig import Play, Server, fresh_server
+from ansible_collections.pyweb.deploy.tests.rig import KILL_MODULE, Play, Server, fresh_server
 
-from .interruption import (
-    BESIDE,
-    MOMENTS,
-    UNFINISHED,
-    Cut,
-    cut_at,
-    cut_during,
-    leftovers,
-    logged,
-    read_cuts,
-)
+from .interruption import Cut, Steps, call_at, cut_during, leftovers, logged, read_cuts
 from .measure import Site, deployed
 
 pytestmark = pytest.mark.full
@@ -65,27 +54,15 @@ def finish(site: Site) -> list[str]:
     return problems
 
 
-def cut_under_load(site: Site, cut: Cut, command: str = "") -> list[str]:
-    """Change the site, cut the run off, and run it again, all under load; say what went wrong."""
+def under_load(site: Site, what: str, *steps: Callable[[], Play]) -> tuple[list[str], list[Play]]:
+    """Change the site, with a run that breaks off and one that doesn't, under load; say what went wrong."""
     old = site.mark
-    change(site, f"{cut.number}-{cut.after}")
-    steps = [lambda: site.deploy(environment=cut_at(cut, command)), site.deploy]
-    done = site.measure(f"cut at {cut}", *steps, accept={old, site.mark}, group="interrupted")
+    change(site, what)
+    done = site.measure(f"cut at {what}", *steps, accept={old, site.mark}, group="interrupted")
     problems = done.noticed()
-    if done.plays[0].rc != -9 and not command:
-        problems.append("the run was not cut off")
     if not done.play:
         problems.append(f"the next run failed: {done.play.output}")
-    return problems + finish(site)
-
-
-def find_cuts(log: Path, *moments: str) -> list[Cut]:
-    """Give the cuts of a run that was written down; these moments are among them."""
-    cuts = read_cuts(log)
-    missing = set(moments).difference(*[cut.moments for cut in cuts])
-    assert not missing, f"{missing} at none of: {', '.join(map(str, cuts))}"
-    print(f"\n{len(cuts)} cuts", end="", flush=True)
-    return cuts
+    return problems + finish(site), done.plays
 
 
 def report(problems: dict[str, list[str]]) -> None:
@@ -95,13 +72,34 @@ def report(problems: dict[str, list[str]]) -> None:
     )
 
 
-def test_an_update_that_is_killed_in_each_state(updated: Site, tmp_path: Path) -> None:
-    log = tmp_path / "log"
+def ways(steps: list[str]) -> list[tuple[int, str, str]]:
+    """Give each step with its number, killed in one way or the other; a command in both."""
+    found = []
+    for number, step in enumerate(steps):
+        hows = ("module", "all") if step.startswith("run") else ("module",)
+        found += [(number, how, f"{number} {how} {step[:40]}") for how in hows]
+    return found
+
+
+def test_an_update_whose_module_is_killed_at_each_step(updated: Site) -> None:
+    steps = Steps(updated)
     change(updated, "whole")
-    play = updated.deploy(environment=logged(log, updated, MOMENTS | BESIDE))
-    assert play, play.output
-    cuts = find_cuts(log, *BESIDE, *MOMENTS)
-    report({str(cut): cut_under_load(updated, cut) for cut in cuts})
+    problems = {}
+    whole = steps.of(updated.deploy)
+    assert any("check" in step for step in whole), "the check is among them"
+    for number, how, name in ways(whole):
+
+        def killed(number: int = number, how: str = how) -> Play:
+            steps.kill_at(number, how)
+            play = updated.deploy()
+            steps.go_on()
+            return play
+
+        problems[name], plays = under_load(updated, f"{number}-{how}", killed, updated.deploy)
+        if not plays[0].rc:
+            problems[name].append("the run was not cut off")
+    print(f"\n{len(problems)} steps", end="", flush=True)
+    report(problems)
 
 
 def test_a_connection_that_breaks(updated: Site, tmp_path: Path) -> None:
@@ -109,33 +107,41 @@ def test_a_connection_that_breaks(updated: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     change(updated, "again")
     require(updated, 0)
-    play = updated.deploy(environment=logged(log, updated, MOMENTS))
+    play = updated.deploy(environment=logged(log))
     assert play, play.output
     hang_up = HANG_UP.format(name=updated.server.name)
     problems = {}
-    for number, cut in enumerate([cut for cut in read_cuts(log) if cut.after], 1):
+    for number, cut in enumerate(read_cuts(log), 1):
         require(updated, number % 10)
-        problems[str(cut)] = cut_under_load(updated, cut, hang_up)
+
+        def broken(cut: Cut = cut) -> Play:
+            return updated.deploy(environment=call_at(cut, hang_up))
+
+        problems[str(cut)], _plays = under_load(updated, f"{cut.number}-{cut.after}", broken, updated.deploy)
     report(problems)
 
 
-def test_a_first_deploy_that_is_killed_in_each_state(make_site: Callable[..., Site], tmp_path: Path) -> None:
-    log = tmp_path / "log"
+def test_a_first_deploy_whose_module_is_killed_at_each_command(make_site: Callable[..., Site]) -> None:
+    """Commands and what is put in its place; the small steps between them are those of an update."""
     whole = make_site(prefix="first")
-    play = whole.deploy(environment=logged(log, whole, MOMENTS))
-    assert play, play.output
+    steps = Steps(whole).of(whole.deploy)
     whole.stop()
     problems = {}
-    for cut in find_cuts(log, *MOMENTS):
+    for number, how, name in ways(steps):
+        if not steps[number].startswith(("run", "mkdir")):
+            continue
         site = make_site(prefix="first")
         started = time.monotonic()
-        cut_off = site.deploy(environment=cut_at(cut))
+        faulty = Steps(site)
+        faulty.kill_at(number, how)
+        cut_off = site.deploy()
+        faulty.go_on()
         there = site.answers()
-        problems[str(cut)] = finish(site)
-        if cut_off.rc != -9:
-            problems[str(cut)].append("the run was not cut off")
-        print(f"\n{site.release:10} first deploy, cut at {cut}: {'serves' if there else 'nothing there'}, ", end="")
-        print(f"{problems[str(cut)] or 'then finished'}, {time.monotonic() - started:.0f} s", end="", flush=True)
+        problems[name] = finish(site)
+        if not cut_off.rc:
+            problems[name].append("the run was not cut off")
+        print(f"\n{site.release:10} first deploy, {name}: {'serves' if there else 'nothing there'}, ", end="")
+        print(f"{problems[name] or 'then finished'}, {time.monotonic() - started:.0f} s", end="", flush=True)
         site.stop()
     report(problems)
 
@@ -146,9 +152,9 @@ def test_an_update_that_is_killed_while_code_arrives(updated: Site) -> None:
     many.mkdir()
     for number in range(5000):
         (many / f"{number}.py").write_text(f"# {number}\n")
-    half = UNFINISHED.format(parts="{name}/releases", mark=".complete")
+    half = "ls -d {name}/releases/.*.new"
     old, updated.mark = updated.mark, "cut-code"
-    environment = cut_during(updated, half, "pkill -KILL tar")
+    environment = cut_during(updated, half, KILL_MODULE)
     there: list[str] = []
 
     def cut_off() -> Play:
@@ -158,7 +164,7 @@ def test_an_update_that_is_killed_while_code_arrives(updated: Site) -> None:
 
     done = updated.measure("cut while code arrives", cut_off, updated.deploy, accept={old, "cut-code"})
     assert done.plays[0].rc == -9, done.plays[0].output
-    assert there == ["half"], "a release without its mark"
+    assert there[0].endswith("half"), "code that isn't in its place yet"
     assert done.play, done.play.output
     done.the_new_one_took_over()
     done.nobody_noticed()
@@ -195,9 +201,8 @@ def test_a_disk_that_is_full(make_site: Callable[..., Site]) -> None:
     old, site.mark = site.mark, "roomy"
     done = site.measure("disk full", site.deploy, accept={old}, group="broken")
     assert not done.play
-    left = re.search(rf"Space left on the disk of {place}: (\S+?)\.\s", done.output)
-    assert left, done.output
-    assert left[1][-1] in "0KM", f"{left[1]}: the message shows what is short"
+    said = rf"can't bring the code to {place}: .* but only [0-2] MiB are\. Make room on that disk"
+    assert re.search(said, " ".join(done.output.split())), done.output
     done.only_the_old_one_answered()
     done.nobody_noticed()
 
