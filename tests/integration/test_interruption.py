@@ -2,7 +2,7 @@
 
 Where only Ansible is killed, the module that it has started on the server goes on, and the next run has to wait for it.
 
-tests/downtime/test_interruption_everywhere.py does this at every task; here are a few of them, each in another stage.
+tests/downtime/test_interruption_everywhere.py kills modules at each of their steps; here are a few moments.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pytest
 
 from .conftest import KILL_MODULE, Controller, Load, Server, slot
 
-UNMARKED = """
+WRITTEN = """
     cd /opt/hello/generations && for each in *; do
-        if [ -e $each/gunicorn.conf.py ] && [ ! -e $each/generation.json ]; then exit 0; fi
+        if [ -e $each/generation.json ] && [ ! -e $each/served ] && [ ! -e $each/failed ]; then exit 0; fi
     done; exit 1
 """
 BOTH = "systemctl is-active --quiet hello-blue && systemctl is-active --quiet hello-green"
@@ -40,7 +40,7 @@ def live(controller: Controller, server: Server, variables: dict[str, Any]) -> S
 @pytest.mark.parametrize(
     ("moment", "planet", "module"),
     [
-        pytest.param(UNMARKED, "Pluto", "", id="a generation is written but not marked as complete"),
+        pytest.param(WRITTEN, "Pluto", "", id="a generation is written and not checked yet"),
         pytest.param(BOTH, "Charon", "goes on", id="both slots are active, and the module goes on"),
         pytest.param(BOTH, "Nix", "killed", id="both slots are active, and the module is killed"),
         pytest.param(UNRECORDED, "Styx", "goes on", id="the new slot serves alone", marks=pytest.mark.full),
@@ -65,7 +65,7 @@ def test_a_run_that_is_cut_off_when(
         assert cut.rc == -9, cut.output
         if module == "killed":
             live.run(KILL_MODULE)
-        served = {UNMARKED: {before}, BOTH: {before, f"Hello, {planet}!"}, UNRECORDED: {f"Hello, {planet}!"}}[moment]
+        served = {WRITTEN: {before}, BOTH: {before, f"Hello, {planet}!"}, UNRECORDED: {f"Hello, {planet}!"}}[moment]
         assert live.get() in served
         play = controller.play(live, variables)
     assert play, play.output

@@ -18,6 +18,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, pack
 from ansible_collections.pyweb.deploy.plugins.module_utils.code_stage import CodeStage
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.release_stage import ReleaseStage
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
@@ -294,6 +295,56 @@ def test_whatever_breaks_off_the_next_run_completes(
                 machine.deploy(plan)
                 assert machine.state() == wanted, (number, what)
                 assert changes(machine.deploy(plan)) == [], (number, what)
+
+
+# The generation
+
+PAYLOAD: Data = {
+    "files": {"gunicorn.conf.py": "workers = 2\n", "environment": "A=1\n"},
+    "secrets": {},
+    "record": '{"id": "g1"}\n',
+}
+GENERATION: Data = {"generation": "g1", "group": "shop", "links": {"code": "../../releases/r1"}, "encrypt": False}
+
+
+def write_generation(machine: Machine, check: bool = False) -> Host:
+    """Run the stage that writes it."""
+    host = Host(machine.layout, None, Files(check), Steps(check), None)  # type: ignore[arg-type] # it uses neither
+    ReleaseStage(host, GENERATION, PAYLOAD, machine.run).run()
+    return host
+
+
+def test_a_generation_is_written_once(machine: Machine) -> None:
+    os.makedirs(machine.layout.generation(""))
+    predicted = changes(write_generation(machine, check=True))
+    assert os.listdir(machine.layout.generation("")) == []
+    assert changes(write_generation(machine)) == predicted
+    place = Path(machine.layout.generation("g1"))
+    assert {path.name for path in place.iterdir()} == {"gunicorn.conf.py", "environment", "code", "generation.json"}
+    assert changes(write_generation(machine)) == []
+
+
+def test_a_generation_is_complete_when_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call fails, or is the last one."""
+    with monkeypatch.context() as patch:
+        healthy = Machine(tmp_path / "healthy", patch)
+        os.makedirs(healthy.layout.generation(""))
+        write_generation(healthy)
+        wanted, calls = healthy.state(), healthy.calls
+    assert calls > 4
+    for number in range(calls):
+        for what in FAULTS:
+            with monkeypatch.context() as patch:
+                machine = Machine(tmp_path / f"{number}-{what}", patch)
+                os.makedirs(machine.layout.generation(""))
+                machine.fault = (number, what)
+                with pytest.raises((OSError, Killed)):
+                    write_generation(machine)
+                machine.fault = (-1, "")
+                if os.path.exists(os.path.join(machine.layout.generation("g1"), "generation.json")):
+                    assert machine.state() == wanted
+                write_generation(machine)
+                assert machine.state() == wanted, (number, what)
 
 
 # The list of packages
