@@ -21,7 +21,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
 )
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, wait_for_lock
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, release_lock, wait_for_lock
 
 Data = dict[str, Any]
 
@@ -67,14 +67,16 @@ class ActionModule(ActionBase):
         if "gunicorn" not in answer:
             return answer
         found = decide(wanted, answer["gunicorn"], check)
-        if found["work"] and not found["problems"] and answer["gunicorn"]["at_work"] and not check:
-            # Killing a run doesn't kill the module that it started. Where its run is alive, the first stage is refused.
+        waits = found["work"] and not found["problems"] and answer["gunicorn"]["at_work"] and not check
+        if waits:  # for the module of a run that was killed; it fails where that run is alive
             taken = wait_for_lock(self, wanted.name, found["last_run"], task_vars)
             if taken.get("failed"):
                 return {"failed": True, "msg": taken["msg"]}
             answer = self._observe(wanted.observation(), task_vars)
             found = decide(wanted, answer["gunicorn"], check)
         problems = found["problems"] or self._ask_ufw(found, task_vars)
+        if waits and (problems or not found["work"]):  # no stage comes that would
+            release_lock(self, wanted.name, task_vars)
         if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
             return {**row, "failed": True, "msg": "\n".join(problems)}

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, find_problem, this_run
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, find_problem, release_lock
 
 
 class ActionModule(ActionBase):
@@ -24,11 +23,6 @@ class ActionModule(ActionBase):
             return {**result, "problem": str(problem), "plan": plan["token"]}
         failure = find_problem(given)
         if failure or plan["stages"][-1] not in OURS:
-            self._release(given)
+            # A stage that failed on the host has done so, one that failed here has not.
+            release_lock(self, self._task.args["name"], given)
         return {**result, "failed": bool(failure), "msg": failure} if failure else result
-
-    def _release(self, task_vars: dict[str, Any]) -> None:
-        """Give the deploy lock back; a stage that failed on the host has done so, one that failed here has not."""
-        lease = {"holder": this_run(os.getppid())}
-        arguments = {"name": self._task.args["name"], "state": "released", "lease": lease}
-        self._execute_module(module_name="pyweb.deploy.gunicorn_lock", module_args=arguments, task_vars=task_vars)

@@ -160,6 +160,12 @@ def wait_for_lock(action: ActionBase, name: str, last_run: str, task_vars: Mappi
         time.sleep(PAUSE)
 
 
+def release_lock(action: ActionBase, name: str, task_vars: Mapping[str, Any]) -> None:
+    """Give the lock of an application back, if this run has it."""
+    arguments = {"name": name, "state": "released", "lease": {"holder": this_run(os.getppid())}}
+    action._execute_module(module_name="pyweb.deploy.gunicorn_lock", module_args=arguments, task_vars=task_vars)
+
+
 class Stage(ActionBase):
     """Run the module of the same name, for the run that the process which started all tasks is.
 

@@ -39,6 +39,8 @@ class Run:
         self.unreachable = False
         self.check = False
         self.asked: list[Data] = []
+        self.later: Data = {}
+        """What the module answers from the second time on, where it is something else."""
         self.others: list[Data] = []
         """What other modules answer."""
         self.known: Data = {}
@@ -52,7 +54,7 @@ class Run:
         self.asked.append(module_args)
         if self.unreachable:
             raise AnsibleConnectionFailure("Connection refused")
-        return dict(self.answer)
+        return dict(self.later if self.later and len(self.asked) > 1 else self.answer)
 
     def __call__(self, options: Data | None = None, **variables: Any) -> Data:
         task = Task.load({"name": "Plan", "pyweb.deploy.gunicorn_plan": options or {}})
@@ -283,6 +285,15 @@ def test_a_module_of_an_interrupted_run_is_waited_for_and_the_host_observed_agai
     assert run()["msg"] == "shop: another run is changing it"
     run.check = True
     assert "failed" not in run(), "check mode changes nothing, and takes no lock"
+
+
+def test_the_lock_is_given_back_where_there_is_nothing_left_to_do_after_the_wait(run: Run) -> None:
+    before = run.answer["gunicorn"]
+    run.answer["gunicorn"] = {**before, "at_work": True}
+    run.later = {"gunicorn": {**before, "systemd": False}}
+    run.others = [{"changed": False}, {"changed": False}]
+    assert run()["failed"]
+    assert (len(run.asked), run.others) == (2, [])
 
 
 # What a run remembers
