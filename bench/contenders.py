@@ -93,7 +93,7 @@ def role(job: Job, **more: Any) -> list[str]:
             "gunicorn_bind": [f"0.0.0.0:{port}"],
             "gunicorn_settings": {"workers": site.workers, "threads": site.threads},
             "gunicorn_environment": {"APP_COLOUR": "blue"},
-            "gunicorn_health": {"path": "/healthz", "watch": 0},
+            "gunicorn_health": {"path": "/healthz"},
             "gunicorn_firewall_enable": True,
             "gunicorn_serial": "100%",
             **more,
@@ -106,6 +106,11 @@ def role(job: Job, **more: Any) -> list[str]:
     roles = [{"role": "pyweb.deploy.gunicorn", "vars": variables(*each)} for each in site.each()]
     play = {"name": "Deploy", "hosts": "gunicorn", "gather_facts": False, "become": True, "roles": roles}
     return ["ansible-playbook", "-i", str(job.inventory()), str(job.write("playbook.json", [play]))]
+
+
+def role_unwatched(job: Job) -> list[str]:
+    """Deploy with the role, which doesn't watch what it has started, as the others don't."""
+    return role(job, gunicorn_health={"path": "/healthz", "watch": 0})
 
 
 def role_with_uv(job: Job) -> list[str]:
@@ -169,6 +174,7 @@ def playbook(name: str) -> Callable[[Job], list[str]]:
 
 ROLE = Contender("the role", "ours", 8000, role)
 ROLE_UV = Contender("the role, uv", "ouruv", 8100, role_with_uv)
+ROLE_UNWATCHED = Contender("the role, watch: 0", "oursnw", 8050, role_unwatched)
 HANDWRITTEN = Contender("hand-written playbook", "hand", 8200, handwritten)
 WITH_PYINFRA = Contender("pyinfra", "pyinf", 8300, pyinfra)
 DEBOPS = Contender("DebOps' role", "debo", 8400, debops, FOR_DEBOPS)

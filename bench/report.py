@@ -16,8 +16,16 @@ from matplotlib.figure import Figure
 PAGE = ROOT / "docs" / "performance.md"
 TEMPLATE = ROOT / "bench" / "performance.template"
 PICTURES = ROOT / "docs" / "images"
-OURS, WITH_UV, HAND, PING = (
-    each.name for each in (contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN, contenders.PING)
+OURS, UNWATCHED, WITH_UV, HAND, PYINFRA, PING = (
+    each.name
+    for each in (
+        contenders.ROLE,
+        contenders.ROLE_UNWATCHED,
+        contenders.ROLE_UV,
+        contenders.HANDWRITTEN,
+        contenders.WITH_PYINFRA,
+        contenders.PING,
+    )
 )
 
 Results = Mapping[str, Mapping[str, Costs]]
@@ -49,9 +57,15 @@ GOALS = (
     Goal("nothing to do", OURS, "nothing to do", PING, 1.3),
     Goal("nothing to do", OURS, "nothing to do", HAND, 0.25),
     Goal("nothing to do, 12 servers", OURS, "nothing to do, 12 servers", HAND, 0.25),
+    Goal("nothing to do, 12 servers", OURS, "nothing to do, 12 servers", PING, 2),
     Goal("nothing to do, 16 applications", WITH_UV, "nothing to do, 1 application", WITH_UV, 3),
     Goal("first deploy", OURS, "first deploy", HAND, 0.7),
-    Goal("new code", OURS, "new code", HAND, 0.8),
+    Goal("first deploy", OURS, "first deploy", PYINFRA, 1.1),
+    Goal("new code", OURS, "new code", HAND, 0.6),
+    Goal("new code", UNWATCHED, "new code", HAND, 0.35),
+    Goal("another setting", OURS, "another setting", HAND, 0.6),
+    Goal("another setting", UNWATCHED, "another setting", HAND, 0.35),
+    Goal("going back", OURS, "going back", HAND, 0.42),
 )
 
 

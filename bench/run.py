@@ -197,7 +197,9 @@ def main() -> int:
     often, seldom, once = (arguments.repeat or number for number in (3, 2, 1))
     parts: dict[str, Callable[[Bench], None]] = {
         "first": lambda bench: first_deploy(bench, every, [contenders.DEBOPS], seldom),
-        "changes": lambda bench: changes(bench, every, [contenders.DEBOPS], floor, often),
+        "changes": lambda bench: changes(
+            bench, [every[0], contenders.ROLE_UNWATCHED, *every[1:]], [contenders.DEBOPS], floor, often
+        ),
         "requirements": lambda bench: requirements(
             bench, [contenders.ROLE, contenders.ROLE_UV, contenders.HANDWRITTEN], seldom
         ),
