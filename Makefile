@@ -138,7 +138,7 @@ bench-served: setup images $(BENCH)/stamp ## Only the served application (SERVED
 	PYTHONPATH=.collections $(BENCH)/python -m ansible_collections.pyweb.deploy.bench.report
 
 .PHONY: test
-test: setup ## Lint, unit, Molecule, integration and downtime, as CI runs them: about 17 minutes
+test: setup ## Lint, unit, Molecule, integration and downtime, as CI runs them: about 15 minutes
 	@python tests/run.py test
 
 .PHONY: test-full

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,11 @@ def require(site: Site, number: int) -> None:
 def finish(site: Site) -> list[str]:
     """Run the play to its end, and once more; say what is wrong then."""
     play = site.deploy()
-    if not play:
-        return [f"the next run failed: {play.output}"]
+    return settled(site) if play else [f"the next run failed: {play.output}"]
+
+
+def settled(site: Site) -> list[str]:
+    """Run the play again, which has nothing to do; say what is wrong then."""
     third = site.deploy()
     problems = leftovers(site)
     if third.rc or third.changed:
@@ -62,7 +66,7 @@ def under_load(site: Site, what: str, *steps: Callable[[], Play]) -> tuple[list[
     problems = done.noticed()
     if not done.play:
         problems.append(f"the next run failed: {done.play.output}")
-    return problems + finish(site), done.plays
+    return problems + settled(site), done.plays
 
 
 def report(problems: dict[str, list[str]]) -> None:
@@ -73,11 +77,15 @@ def report(problems: dict[str, list[str]]) -> None:
 
 
 def ways(steps: list[str]) -> list[tuple[int, str, str]]:
-    """Give each step with its number, killed in one way or the other; a command in both."""
+    """Give each step with its number and how the module is killed before it: after a command in both ways.
+
+    Of a question that is asked again and again, only the first counts.
+    """
     found = []
-    for number, step in enumerate(steps):
-        hows = ("module", "all") if step.startswith("run") else ("module",)
-        found += [(number, how, f"{number} {how} {step[:40]}") for how in hows]
+    for number, (before, step) in enumerate(pairwise(["", *steps])):
+        ordered = before.startswith("run") and "'show'" not in before
+        if step != before:
+            found += [(number, how, f"{number} {how} {step}") for how in ("module", "all")[: 1 + ordered]]
     return found
 
 
@@ -98,6 +106,7 @@ def test_an_update_whose_module_is_killed_at_each_step(updated: Site) -> None:
         problems[name], plays = under_load(updated, f"{number}-{how}", killed, updated.deploy)
         if not plays[0].rc:
             problems[name].append("the run was not cut off")
+        print(f"\n{name}: {problems[name] or 'then finished'}", end="", flush=True)
     print(f"\n{len(problems)} steps", end="", flush=True)
     report(problems)
 
