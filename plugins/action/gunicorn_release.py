@@ -41,7 +41,7 @@ class ActionModule(Stage):
         if found != plan["id"]:
             raise AnsibleActionFail(
                 f"{app.name}: the configuration isn't the one that was planned (planned {plan['id']}, now {found}), so "
-                "nothing was written. A variable may have another value each time it is read, as a lookup of "
+                "it was not written. A variable may have another value each time it is read, as a lookup of "
                 "`password` or `pipe` may give. Set it once, for example with set_fact"
             )
         if app.secrets:
