@@ -48,7 +48,7 @@ class ActionModule(Stage):
                 archive.write(directory, exclude, packed, ".")
             if os.path.getsize(packed) <= INLINE:
                 return {"archive": base64.b64encode(Path(packed).read_bytes()).decode()}
-            return {} if self._task.check_mode else {"archive_file": self._send(packed)}
+            return {} if self._task.check_mode else {"archive_file": self.send(packed, "code.tar.gz")}
         except ValueError as problem:
             raise AnsibleActionFail(f"gunicorn_source: can't read {given['src']}: {problem}") from problem
         except OSError as problem:
@@ -64,12 +64,3 @@ class ActionModule(Stage):
                 f"gunicorn_source: {shown} changed while the play ran (planned {planned}, now {found}); nothing was "
                 "copied, run the play again"
             )
-
-    def _send(self, packed: str) -> str:
-        shell = self._connection._shell
-        if not shell.tmpdir:
-            self._make_tmp_path()
-        place: str = shell.join_path(shell.tmpdir, "code.tar.gz")
-        self._transfer_file(packed, place)
-        self._fixup_perms2((shell.tmpdir, place))
-        return place

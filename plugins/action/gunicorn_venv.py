@@ -67,17 +67,11 @@ class ActionModule(Stage):
                     f"gunicorn_wheelhouse: {directory} changed while the play ran; nothing was installed, run it again"
                 )
             archive.write(directory, [], packed, "wheels")
-            shell = self._connection._shell
-            if not shell.tmpdir:
-                self._make_tmp_path()
-            place: str = shell.join_path(shell.tmpdir, "wheels.tar.gz")
-            self._transfer_file(packed, place)
-            self._fixup_perms2((shell.tmpdir, place))
+            return self.send(packed, "wheels.tar.gz")
         except OSError as problem:
             raise AnsibleActionFail(f"gunicorn_wheelhouse: can't pack {directory}: {problem}") from problem
         finally:
             os.unlink(packed)
-        return place
 
     def _asked(self, indexes: list[index.Index | None]) -> Asked:
         """What the message about a failure tells of the task."""

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
 
+def comment_of(name: str) -> str | None:
+    """Comment of a user, by which the role knows its own; ``None`` where there is no such user."""
+    try:
+        return pwd.getpwnam(name).pw_gecos
+    except KeyError:
+        return None
+
+
 def exists(name: str) -> bool:
     """Tell whether the host has a user of that name."""
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+    return comment_of(name) is not None
 
 
 def create(run: Command, name: str, comment: str) -> None:

@@ -42,6 +42,15 @@ def target(path: str) -> str:
     return os.readlink(path) if os.path.islink(path) else ""
 
 
+def delete(path: str) -> None:
+    """Remove whatever has that name. No link is followed, also where somebody puts one in the way."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):  # of a service that has just ended
+            os.unlink(path)
+
+
 def diff_entry(path: str, before: Any, after: Any) -> dict[str, Any]:
     """Give one part of what ``--diff`` shows."""
     return {"before_header": path, "after_header": path, "before": before, "after": after}
@@ -186,9 +195,5 @@ class Files:
         self.drop(path)
 
     def drop(self, path: str) -> None:
-        """Remove one thing, with all that is in it. No link is followed, also where somebody puts one in the way."""
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            with contextlib.suppress(FileNotFoundError):  # of a service that has just ended
-                os.unlink(path)
+        """Remove one thing, with all that is in it."""
+        delete(path)

@@ -13,6 +13,12 @@ KINDS = ("releases", "venvs", "generations")
 COMPLETE = ".complete"
 """A file that the directory of a release or of a venv has once all of it is there."""
 
+PACKAGES = "/var/lib/pyweb.deploy/packages"
+"""Debian packages that came to the host with any application of the role, a line each."""
+
+BEFORE = ".before"
+"""End of the name of the list of those that were there before, while others come."""
+
 MARK = "pyweb.deploy"
 """In the first line of each unit that the role wrote. ``/opt/NAME/.pyweb.deploy`` says the same of that directory."""
 
@@ -31,9 +37,8 @@ class Layout:
         self.home = os.path.join(root, "opt", name)
         self.units = os.path.join(root, "etc", "systemd", "system")
         self.socket = name + ".socket"
-        self.packages = os.path.join(root, "var", "lib", "pyweb.deploy", "packages")
-        """Debian packages that came to the host with any application of the role, a line each."""
-        self.packages_before = self.packages + ".before"
+        self.packages = os.path.join(root, PACKAGES.lstrip("/"))
+        self.packages_before = self.packages + BEFORE
         self.alias = os.path.join(self.units, name + ".service")
         """The link of systemd whose name the service has; it leads to the unit of the slot that serves."""
 

@@ -107,9 +107,8 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, str]]:
                 yield target.id, "" if literal else target.id
     elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
         yield node.id, ""
-    elif not isinstance(
-        node, ast.alias
-    ):  # `except … as name` and the patterns of a match statement, which Python 3.8 has no classes for
+    elif not isinstance(node, ast.alias):
+        # `except … as name` and the patterns of a match statement, which Python 3.8 has no classes for.
         for field in ("name", "rest"):
             captured = getattr(node, field, None)
             if isinstance(captured, str):

@@ -49,5 +49,6 @@ class ReleaseStage:
     def write_secrets(self, path: str) -> None:
         """Write the secrets for systemd."""
         secrets = SecretFiles(self._run, path, self.payload["secrets"], self.plan["encrypt"])
-        self.written = secrets.differing()
-        self.host.steps.take("write the secrets", path, secrets.need_work(), secrets.write)
+        self.written = differing = secrets.differing()
+        needed = secrets.need_work(differing)
+        self.host.steps.take("write the secrets", path, needed, lambda: secrets.write(differing))

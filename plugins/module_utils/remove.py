@@ -9,11 +9,10 @@ again by the next one.
 from __future__ import annotations
 
 import os
-import pwd
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
+from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, build_unit, package_list
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import OWNED, read
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK, SLOTS, USER_COMMENT
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import ABSENT, PRESENT, StageError
@@ -22,18 +21,8 @@ if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
-INSTALLED = "${db:Status-Status} ${Package}\\n"
-
 HOME_DEPTH = 3
 """Levels of /opt/NAME that have marks: its own, and those of the directories in /opt/NAME/venvs and the like."""
-
-
-def comment_of(user: str) -> str | None:
-    """Comment of a user, by which the role knows its own; ``None`` where there is no such user."""
-    try:
-        return pwd.getpwnam(user).pw_gecos
-    except KeyError:
-        return None
 
 
 class Remove:
@@ -70,7 +59,7 @@ class Remove:
         name, layout = self.host.layout.name, self.host.layout
         comments = (None, USER_COMMENT.format(name=name), build_unit.COMMENT.format(name=name))
         found = [f"a unit {path}" for path in self.plan["units"] if not self._is_ours(path)]
-        found += [f"a user {user}" for user in self.plan["users"] if comment_of(user) not in comments]
+        found += [f"a user {user}" for user in self.plan["users"] if accounts.comment_of(user) not in comments]
         if layout.home in self.plan["paths"] and os.path.isdir(layout.home):
             names = os.listdir(layout.home)
             found += [f"a directory {layout.home}"] if names and OWNED not in names else []
@@ -129,7 +118,7 @@ class Remove:
 
     def remove_user(self, user: str) -> None:
         """Remove a user with its group. It has no home."""
-        there = comment_of(user) is not None
+        there = accounts.exists(user)
         self.host.steps.take(
             f"remove the user {user}", f"user {user}", there, lambda: self._order("userdel", user), PRESENT, ABSENT
         )
@@ -138,8 +127,7 @@ class Remove:
         """Debian packages that apt would remove besides these, because they need one of them."""
         if not packages:
             return []
-        _code, out, _err = self._run(["dpkg-query", "--show", "--showformat", INSTALLED, *packages])
-        here = re.findall(r"^installed (.+)", out, re.MULTILINE)  # apt may not know the others
+        here = sorted(package_list.installed(self._run).intersection(packages))  # apt may not know the others
         going = self._order("apt-get", "--simulate", "purge", *here) if here else ""
         return sorted(set(re.findall(r"^(?:Purg|Remv) ([^ :]+)", going, re.MULTILINE)) - set(packages))
 

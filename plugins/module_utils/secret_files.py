@@ -8,10 +8,10 @@ No value is ever part of a message or a result.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from typing import Any, Callable
 
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import delete
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 
 OWNER = (0, 0)
@@ -33,7 +33,7 @@ class SecretFiles:
         self.encrypt = encrypt
 
     def differing(self) -> list[str]:
-        """Names of the secrets whose file doesn't hold them, or can be read by others."""
+        """Names of the secrets whose file doesn't hold them, or can be read by others. Decrypts each, so ask once."""
         return sorted(
             name for name in self.values if not self.is_private(name, FILE) or self.held(name) != self.values[name]
         )
@@ -43,19 +43,18 @@ class SecretFiles:
         there = set(os.listdir(self.path)) if os.path.isdir(self.path) else set()
         return sorted(there - set(self.values))
 
-    def need_work(self) -> bool:
+    def need_work(self, differing: list[str]) -> bool:
         """Tell whether anything is to be written or removed."""
-        return bool(not self.is_private("", DIRECTORY) or self.unknown() or self.differing())
+        return bool(differing or not self.is_private("", DIRECTORY) or self.unknown())
 
-    def write(self) -> None:
+    def write(self, differing: list[str]) -> None:
         """Write what differs, and remove what doesn't belong there. Raises `StageError` and `OSError`."""
-        wrong = self.differing()
         os.makedirs(self.path, DIRECTORY, exist_ok=True)
         os.chown(self.path, *OWNER)
         os.chmod(self.path, DIRECTORY)
         for name in self.unknown():
-            self.remove(name)
-        for name in wrong:
+            delete(os.path.join(self.path, name))
+        for name in differing:
             self.write_file(name)
 
     def tool(self, verb: str, name: str, data: bytes) -> tuple[int, bytes, bytes]:
@@ -108,11 +107,3 @@ class SecretFiles:
             file.flush()
             os.fsync(descriptor)
         os.rename(beside, os.path.join(self.path, name))
-
-    def remove(self, name: str) -> None:
-        """Remove whatever has that name."""
-        path = os.path.join(self.path, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)

@@ -326,17 +326,22 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, source
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, TRIAL
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import (
+    BEFORE,
+    COMPLETE,
+    KINDS,
+    MARK,
+    PACKAGES,
+    SLOTS,
+    TRIAL,
+)
 
-KINDS = ("releases", "venvs", "generations")
 ROOTS = "/opt"
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
-MARK = "pyweb.deploy"
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
-BROUGHT = "/var/lib/pyweb.deploy/packages"
-"""Names of the Debian packages that the role installed: gunicorn_packages writes it, and removes it."""
+BROUGHT = PACKAGES
 SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
 LOCK_DIRECTORY = lock.DIRECTORY
 ROOT = (0, 0)
@@ -512,7 +517,7 @@ class Host:
             "missing_directories": [name for name in KINDS if not os.path.isdir(os.path.join(self.root, name))],
             "applications": [name for name in self.applications() if name != self.name],
             "brought": read(BROUGHT).split(),
-            "unrecorded_packages": os.path.exists(BROUGHT + ".before"),
+            "unrecorded_packages": os.path.exists(BROUGHT + BEFORE),
             "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},
             "units": units,
             "live": self.live(),
@@ -705,7 +710,7 @@ class Host:
         complete, unfinished = [], []
         for name in self.children(kind):
             path = os.path.join(self.root, kind, name)
-            if os.path.exists(os.path.join(path, ".complete")):
+            if os.path.exists(os.path.join(path, COMPLETE)):
                 complete.append(name)
             else:
                 unfinished.append(path)

@@ -17,9 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
-
-COMPLETE = ".complete"
-"""A file that a directory on a host has once all of it is there."""
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE
 
 
 def write(directory: str, exclude: Iterable[str], destination: str, top: str) -> None:

@@ -200,6 +200,16 @@ class Stage(ActionBase):
             self, self._task.action, arguments, task_vars, last_run=plan.get("last_run", ""), then=then
         )
 
+    def send(self, file: str, name: str) -> str:
+        """Send a file of the controller ahead of the module; its path on the host."""
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        place: str = shell.join_path(shell.tmpdir, name)
+        self._transfer_file(file, place)
+        self._fixup_perms2((shell.tmpdir, place))
+        return place
+
     def module_arguments(self, _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Give the module's arguments, but for the lease: those of the task."""
         return dict(self._task.args)

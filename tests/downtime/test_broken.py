@@ -144,8 +144,8 @@ def test_after_broken_releases_a_good_one_deploys(site: Site) -> None:
 def mend(site: Site) -> None:
     """Deploy a good release."""
     old = site.mark
-    site.mark = "mended" if old != "mended" else "mended-again"
-    done = site.measure("mended", site.deploy, accept={old, site.mark}, group="broken")
+    site.mark = "fixed" if old != "fixed" else "fixed-again"
+    done = site.measure("fixed", site.deploy, accept={old, site.mark}, group="broken")
     assert done.play, done.output
     done.the_new_one_took_over()
     done.nobody_noticed()

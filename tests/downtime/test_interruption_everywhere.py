@@ -216,7 +216,7 @@ def test_a_disk_that_is_full(make_site: Callable[..., Site]) -> None:
     done.nobody_noticed()
 
     site.server.run(f"mount -o remount,size=1g {place}")
-    done = site.measure("disk full: mended", site.deploy, accept={old, site.mark}, group="broken")
+    done = site.measure("disk full: fixed", site.deploy, accept={old, site.mark}, group="broken")
     assert done.play, done.output
     done.the_new_one_took_over()
     done.nobody_noticed()

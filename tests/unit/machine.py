@@ -36,7 +36,27 @@ def port(address: str) -> str:
     return address.rpartition(":")[2]
 
 
-class Machine:
+class Faulty:
+    """A host on which one call fails, or is the last one of a module that is killed."""
+
+    calls = 0
+    fault: tuple[int, str] = (-1, "")
+    """Number of a call and its fate: it ``fails``, or the module is killed ``before`` or ``after`` it."""
+
+    def call(self, act: Callable[[], Any], error: Exception) -> Any:
+        """Do what a module asks for, unless this is the call with the fault."""
+        number, what = self.fault
+        self.calls += 1
+        if self.calls - 1 != number:
+            return act()
+        if what == "fails":
+            raise error
+        if what == "after":
+            act()
+        raise Killed
+
+
+class Machine(Faulty):
     """The host: what runs, what listens, and what systemd has read."""
 
     def __init__(self, root: Path) -> None:
@@ -63,21 +83,6 @@ class Machine:
         """Directories in which something is the application's user's."""
         self.packages: dict[str, str] = {}
         """Debian packages, each with the one that needs it, or nothing."""
-        self.calls = 0
-        self.fault: tuple[int, str] = (-1, "")
-        """Number of a call and its fate: it ``fails``, or the module is killed ``before`` or ``after`` it."""
-
-    def call(self, act: Callable[[], Any], error: Exception) -> Any:
-        """Do what a module asks for, unless this is the call with the fault."""
-        number, what = self.fault
-        self.calls += 1
-        if self.calls - 1 != number:
-            return act()
-        if what == "fails":
-            raise error
-        if what == "after":
-            act()
-        raise Killed
 
     # What systemd does
 
@@ -199,7 +204,7 @@ class Machine:
         elif program == "chown":
             self.written.remove(arguments[-1])
         elif program == "dpkg-query":
-            return 1, "".join(f"installed {name}\n" for name in arguments[3:] if name in self.packages), "no packages"
+            return 0, "".join(f"installed {name}\n" for name in self.packages), ""
         else:
             assert (program, *arguments[:2]) == ("apt-get", "--simulate", "purge")
             assert self.packages.keys() >= set(arguments[2:])

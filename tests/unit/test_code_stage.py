@@ -22,6 +22,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.release_stage import 
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
+from ansible_collections.pyweb.deploy.tests.unit.machine import Faulty, Killed
 
 Data = dict[str, Any]
 
@@ -122,19 +123,13 @@ def test_a_failure_to_pack(pack: Pack, app: Path, monkeypatch: pytest.MonkeyPatc
 # On the host
 
 
-class Killed(BaseException):
-    """The module was killed."""
-
-
-class Machine:
-    """A host without the application. The call with the number `fault` fails, or is the last one of a killed module."""
+class Machine(Faulty):
+    """A host without the application."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout = Layout("shop", str(root))
         self.users: list[str] = []
         self.packages = ["adduser", "apt"]
-        self.calls = 0
-        self.fault: tuple[int, str] = (-1, "")
         os.makedirs(root / "opt")
         os.makedirs(root / "var/lib")
         monkeypatch.setattr(accounts, "exists", lambda name: name in self.users)
@@ -147,17 +142,6 @@ class Machine:
             return self.call(lambda: original(*arguments), OSError(28, "No space left on device", "/opt"))
 
         return call
-
-    def call(self, act: Callable[[], Any], error: Exception) -> Any:
-        number, what = self.fault
-        self.calls += 1
-        if self.calls - 1 != number:
-            return act()
-        if what == "fails":
-            raise error
-        if what == "after":
-            act()
-        raise Killed
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         def act() -> tuple[int, str, str]:

@@ -131,7 +131,7 @@ def build(machine: Machine) -> None:
     """A run was killed while packages were built."""
     serving(machine)
     write(machine.root / "run/systemd/system/shop-build.service", "# pyweb.deploy\n")
-    write(Path(machine.layout.home) / "build/work/a")
+    write(Path(machine.layout.home, "build", "work", "a"))
     machine.running["build"] = ""
 
 

@@ -206,10 +206,10 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def keep(directory: Path, encrypt: bool = False, secrets: Data = SECRETS) -> list[str]:
     """Write them where anything is to be done; names of those that were written."""
     files = SecretFiles(run_command, str(directory), secrets, encrypt)
-    differing, needed = files.differing(), files.need_work()
-    if needed:
-        files.write()
-    assert not files.need_work()
+    differing = files.differing()
+    if files.need_work(differing):
+        files.write(differing)
+    assert not files.need_work(files.differing())
     return differing
 
 
