@@ -13,5 +13,5 @@ def hello() -> str:
 
 @app.route("/healthz")
 def healthz() -> str:
-    """Tell the health gate that this worker can answer."""
+    """Tell the health check that this worker can answer."""
     return "ok"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Action plugin of the module gunicorn_check: check a generation in private, for this run of Ansible."""
+"""Action plugin of the module gunicorn_check: check a release in private, for this run of Ansible."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class ActionModule(Stage):
         removes = arguments.get("state") == "absent"
         missing, others = arguments.get("missing", []), arguments.get("needed_by", [])
         if removes and others:
-            told = (
+            message = (
                 f"The Debian packages {', '.join(arguments['packages'])} stay, because apt would remove "
                 f"{', '.join(others)} too. `apt remove` takes those that you choose."
             )
-            return {"changed": False, "msg": told, "_ansible_verbose_always": True}
+            return {"changed": False, "msg": message, "_ansible_verbose_always": True}
         if self._task.check_mode:
             return {**super().run_module(arguments, task_vars), "changed": removes or bool(missing)}
         apt = REMOVE if removes else {**INSTALL, "update_cache": bool(missing)}

@@ -28,7 +28,7 @@ Data = dict[str, Any]
 NOTHING: Data = {"work": False, "problems": [], "summary": []}
 """The plan of a run that has to fetch its source first."""
 
-GLANCE = ("problems", "work", "stages", "summary")
+STATUS_KEYS = ("problems", "work", "stages", "summary")
 """What a look at the status returns of a plan."""
 
 UNKNOWABLE = (AnsibleError, OSError, ValueError, LookupError, SubprocessError)
@@ -44,14 +44,14 @@ class ActionModule(ActionBase):
         _spec, options = self.validate_argument_spec(
             {
                 "fetched": {"type": "bool", "default": False},
-                "glance": {"type": "bool", "default": False},
+                "runtime_status": {"type": "bool", "default": False},
                 "unknown": {"type": "str", "default": ""},
             }
         )
         # It is too long to print with -v; the task after this one prints its summary.
         result.update(changed=False, _ansible_verbose_override=True)
-        if options["glance"]:
-            return {**result, **self._glance(task_vars or {}, **options)}
+        if options["runtime_status"]:
+            return {**result, **self._runtime_status(task_vars or {}, **options)}
         try:
             return {**result, **self._plan(task_vars or {}, options["fetched"])}
         except (variables.VariableError, OSError, SubprocessError) as problem:
@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
         answer.pop("invocation", None)
         return answer
 
-    def _glance(self, task_vars: Data, fetched: bool, unknown: str, **_options: Any) -> Data:
+    def _runtime_status(self, task_vars: Data, fetched: bool, unknown: str, **_options: Any) -> Data:
         """Tell how the application is. Whatever goes wrong becomes a part of that."""
         found: Data = {"described": True, "reached": True, "problem": "", "applications": {}, "plan": {}}
         found["fetch"], found["unknown"] = {}, unknown
@@ -119,18 +119,18 @@ class ActionModule(ActionBase):
             return {**found, "fetch": wanted.source.fetch}
         asked = wanted.observation() if wanted else {"name": found["name"], "user": found["name"]}
         try:
-            answer = self._observe({**asked, "glance": True}, task_vars)
+            answer = self._observe({**asked, "runtime_status": True}, task_vars)
         except AnsibleConnectionFailure as problem:
             return {**found, "reached": False, "problem": str(problem)}
         except AnsibleError as problem:
             return {**found, "problem": str(problem)}
         if "gunicorn" not in answer:
             return {**found, "problem": str(answer.get("msg", answer))}
-        found.update(kept(answer), applications=answer["gunicorn"]["glance"])
+        found.update(kept(answer), applications=answer["gunicorn"]["runtime_status"])
         try:
             if wanted:
                 plan = decide(wanted, answer["gunicorn"])
-                found["plan"] = {key: plan[key] for key in GLANCE if key in plan}
+                found["plan"] = {key: plan[key] for key in STATUS_KEYS if key in plan}
         except UNKNOWABLE as problem:
             found["unknown"] = str(problem)
         return found
@@ -152,13 +152,13 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
         release = Release(wanted, wanted.look(observed), observed)
         texts = rendering.render(release)
         plan = make_plan(release.desired(vars(texts)), observed)
-        details = {} if plan["problems"] else for_stages(release, bool(plan["release"]))
+        details = {} if plan["problems"] else for_stages(release, bool(plan["bring_code"]))
     return {
         **plan,
         "token": uuid.uuid4().hex,
         "last_run": observed["last_run"],
         "lock": bool(plan["work"]) and plan["stages"][0] not in OURS,
-        "summary": [*plan["summary"], *(plan["unshown"] if plan["summary"] and check_mode else [])],
+        "summary": [*plan["summary"], *(plan["check_mode_limits"] if plan["summary"] and check_mode else [])],
         "observed": observed,
         "drain_tasks": wanted.drain_tasks,
         "enroll_tasks": wanted.enroll_tasks,
@@ -186,7 +186,7 @@ def for_stages(release: Release, brings_code: bool) -> Data:
             "user_comment": "" if app.user else USER_COMMENT.format(name=app.name),
         },
         "links": {
-            "code": source.code or f"../../releases/{release.code}",
+            "code": source.code or f"../../code/{release.code}",
             "venv": f"../../venvs/{release.venv}",
         },
         "installation": {

@@ -12,13 +12,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import Application, Release
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import release_id
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import VariableError, read
 
 
 class ActionModule(Stage):
-    """Write a generation of an application."""
+    """Write a release of an application."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action; modules/gunicorn_release.py documents its options."""
@@ -37,7 +37,7 @@ class ActionModule(Stage):
         assert isinstance(app, Application)  # noqa: S101 - nothing is written to go back, or to remove
         release = Release(app, plan["source"], plan["observed"])
         texts = rendering.render(release)
-        found = generation_id(release.desired(vars(texts)))
+        found = release_id(release.desired(vars(texts)))
         if found != plan["id"]:
             raise AnsibleActionFail(
                 f"{app.name}: the configuration isn't the one that was planned (planned {plan['id']}, now {found}), so "
@@ -47,7 +47,7 @@ class ActionModule(Stage):
         if app.secrets:
             self._require_pipelining()
         payload = {
-            "files": texts.generation_files,
+            "files": texts.release_files,
             "record": json.dumps({**plan["record"], **made(release)}, indent=4, sort_keys=True) + "\n",
             "secrets": app.secrets,
         }
@@ -69,7 +69,7 @@ class ActionModule(Stage):
 
 
 def made(release: Release) -> dict[str, Any]:
-    """What the record says of how a generation was made, beside what it is gone back to by."""
+    """What the record says of how a release was made, beside what it is gone back to by."""
     return {
         "created": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "gunicorn": release.app.version,

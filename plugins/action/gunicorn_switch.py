@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Action plugin of the module gunicorn_switch: let a generation take over, for this run of Ansible."""
+"""Action plugin of the module gunicorn_switch: let a release take over, for this run of Ansible."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ type: notification
 version_added: "0.1.0"
 short_description: Tell at the end of a run what the role gunicorn did with each host
 description:
-  - Prints a table after the recap, with the generation that served before, the one that was wanted, the seconds that
+  - Prints a table after the recap, with the release that served before, the one that was wanted, the seconds that
     the role took and the result. It does so too where the run stopped early.
   - Prints nothing where no task of the role P(pyweb.deploy.gunicorn#role) ran.
   - The playbooks of the collection bring it along. For a play of your own, name it in C(callbacks_enabled).

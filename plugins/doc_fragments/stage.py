@@ -38,7 +38,7 @@ notes:
     HEALTH = r"""
 options:
   serving:
-    description: Id of the generation that serves until then; empty for none.
+    description: Id of the release that serves until then; empty for none.
     type: str
     default: ''
   health:

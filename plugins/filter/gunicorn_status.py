@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Filter gunicorn_status: what was found on each host to one glance over the fleet."""
+"""Filter gunicorn_status: what was found on each host to one table of the fleet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(table), lines for a terminal; C(json) and C(html), texts of a file; C(unwell), the hosts on which something
+    - C(table), lines for a terminal; C(json) and C(html), texts of a file; C(unhealthy), the hosts on which something
       is not well, each with a list of what.
   type: dict
 """
@@ -59,7 +59,7 @@ def gunicorn_status(hosts: Mapping[str, Mapping[str, Any]], made: str, strict: b
         "table": status.table(found),
         "json": status.as_json(found),
         "html": status_page.page(found),
-        "unwell": found["unwell"],
+        "unhealthy": found["unhealthy"],
     }
 
 

@@ -21,7 +21,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLET
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
-MARKS = (COMPLETE, "generation.json")
+MARKS = (COMPLETE, "release.json")
 """Files that tell that a directory is complete: the first to go, so that half of one is never taken for a whole one."""
 
 OWNED = "." + MARK
@@ -100,8 +100,8 @@ class Files:
         if not differing:
             return
         if not new:
-            told = ({key: state[key] for key in differing} for state in (before, after))
-            self.diff.append(diff_entry(path, *told))
+            shown = ({key: state[key] for key in differing} for state in (before, after))
+            self.diff.append(diff_entry(path, *shown))
         if not self.check:
             os.chown(path, owner, group)
             os.chmod(path, mode)  # last: a change of the owner may drop bits of it

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 
 SLOTS = ("blue", "green")
-KINDS = ("releases", "venvs", "generations")
+KINDS = ("code", "venvs", "releases")
 """Directories of an application for what it consists of."""
 
 COMPLETE = ".complete"
-"""A file that the directory of a release or of a venv has once all of it is there."""
+"""A file that the directory of code or of a venv has once all of it is there."""
 
 PACKAGES = "/var/lib/pyweb.deploy/packages"
 """Debian packages that came to the host with any application of the role, a line each."""
@@ -46,13 +46,13 @@ class Layout:
         """Unit of a slot, or of the check."""
         return f"{self.name}-{slot}.service"
 
-    def generation(self, identity: str) -> str:
-        """Directory of a generation."""
-        return os.path.join(self.home, "generations", identity)
+    def release(self, identity: str) -> str:
+        """Directory of a release."""
+        return os.path.join(self.home, "releases", identity)
 
     def code(self, digest: str) -> str:
         """Directory of the code with that digest."""
-        return os.path.join(self.home, "releases", digest)
+        return os.path.join(self.home, "code", digest)
 
     def live(self) -> str:
         """Slot that the alias leads to; empty where there is none."""

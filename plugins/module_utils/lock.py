@@ -22,11 +22,11 @@ PAUSE = 0.1
 
 
 class LockError(Exception):
-    """The lock isn't this run's, or somebody works under it; the text is for people, `told` for the action."""
+    """The lock isn't this run's, or somebody works under it; the text is for people, `details` for the action."""
 
-    def __init__(self, text: str, **told: Any) -> None:
+    def __init__(self, text: str, **details: Any) -> None:
         super().__init__(text)
-        self.told = told
+        self.details = details
 
 
 def open_file(name: str) -> IO[str]:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Write the directory of a generation: its configuration, its secrets, and links to its code and its venv.
+"""Write the directory of a release: its configuration, its secrets, and links to its code and its venv.
 
 Nothing reads it before it is checked. It is complete once its record is there, which is written last.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ReleaseStage:
-    """The stage of a deploy that writes a generation.
+    """The stage of a deploy that writes a release.
 
     `plan` is what modules/gunicorn_release.py documents. `payload` has what no log may show: ``files``, texts by
-    name; ``secrets``, values by name; ``record``, the text of generation.json.
+    name; ``secrets``, values by name; ``record``, the text of release.json.
     """
 
     def __init__(self, host: Host, plan: dict[str, Any], payload: dict[str, Any], run: Run) -> None:
@@ -35,7 +35,7 @@ class ReleaseStage:
 
     def run(self) -> None:
         """Write what differs."""
-        files, place = self.host.files, self.host.layout.generation(self.plan["generation"])
+        files, place = self.host.files, self.host.layout.release(self.plan["release"])
         files.directory(place, Attributes("root", self.plan["group"], "0750"))
         for name, text in self.payload["files"].items():
             files.file(os.path.join(place, name), text, Attributes("root", self.plan["group"], "0640"))
@@ -44,7 +44,7 @@ class ReleaseStage:
         if self.payload["secrets"]:
             self.write_secrets(os.path.join(place, "secrets"))
         # One that is there says when it was made, and what else was so then.
-        files.file(os.path.join(place, "generation.json"), self.payload["record"], FOR_ALL, force=False)
+        files.file(os.path.join(place, "release.json"), self.payload["record"], FOR_ALL, force=False)
 
     def write_secrets(self, path: str) -> None:
         """Write the secrets for systemd."""

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import locks
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files
 
 DEFAULT = "requirements.txt"
 """The one file that may be missing, where it is asked for by its path alone, not in a list."""
@@ -28,13 +28,13 @@ def lines(directory: str, path: str, seen: tuple[str, ...] = ()) -> list[str]:
     """Give every line that counts, those of the files that ``-r`` and ``-c`` name included.
 
     Comments and empty lines are left out, lines of a constraints file begin with `CONSTRAINT`. `path` is relative to
-    `directory`, a nested one to the file that names it. A file that `locks` knows gives what it says of it.
+    `directory`, a nested one to the file that names it. A file that `lock_files` knows gives what it says of it.
 
     Raises `OSError` where one of the files can't be read.
     """
     with open(os.path.join(directory, path), encoding="utf-8-sig") as file:
         text = file.read()
-    reader = locks.reader(path)
+    reader = lock_files.reader(path)
     if reader:
         return reader(text)
     # A comment goes on to the end of its line, even where that is a backslash.
@@ -81,8 +81,8 @@ def files(directory: str, wanted: Any) -> list[str]:
     for path in paths:
         if not os.path.isfile(os.path.join(directory, path)):
             raise FileNotFoundError(f"{directory} has no file {path}")
-        project = os.path.join(os.path.dirname(path), locks.PYPROJECT)
-        if os.path.basename(path) == locks.UV_LOCK and not os.path.isfile(os.path.join(directory, project)):
+        project = os.path.join(os.path.dirname(path), lock_files.PYPROJECT)
+        if os.path.basename(path) == lock_files.UV_LOCK and not os.path.isfile(os.path.join(directory, project)):
             raise FileNotFoundError(f"{directory} has no file {project}, which uv reads together with {path}")
     return paths
 

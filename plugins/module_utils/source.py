@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import locks, module_names
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, module_names
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
 
 NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
@@ -134,7 +134,7 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
         files = requirements_file.files(directory, requirements)
         found["requirements"] = [line for path in files for line in requirements_file.lines(directory, path)]
         found["requirements_files"] = files
-        found["locked"] = any(locks.is_pylock(path) for path in files)
+        found["locked"] = any(lock_files.is_pylock(path) for path in files)
     except (OSError, UnicodeDecodeError) as problem:
         found["requirements_problem"] = str(problem)
     found["needs_source"] = requirements_file.needs_source(found["requirements"])

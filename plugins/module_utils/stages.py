@@ -79,7 +79,7 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any])
     except UnhealthyError as problem:
         failure = {"msg": str(problem), "reason": problem.reason}
     except lock.LockError as problem:
-        failure = {"msg": str(problem), "reason": str(problem), **problem.told}
+        failure = {"msg": str(problem), "reason": str(problem), **problem.details}
     except (SystemdError, StageError) as problem:
         failure = {"msg": str(problem), "reason": str(problem).split("\n", 1)[0]}
     except OSError as problem:
@@ -88,7 +88,7 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any])
     result = {
         **more,
         "changed": bool(files.diff or steps.changed),
-        "steps": steps.told,
+        "steps": steps.entries,
         "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
     }
     if module._diff:

@@ -26,7 +26,7 @@ class Steps:
 
     def __init__(self, check: bool) -> None:
         self.check = check
-        self.told: list[dict[str, Any]] = []
+        self.entries: list[dict[str, Any]] = []
         self.diff: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
@@ -37,7 +37,7 @@ class Steps:
             yield not self.check
         finally:
             seconds = round(time.monotonic() - started, 2)
-            self.told.append({"step": step, "unit": unit, "changed": True, "seconds": seconds})
+            self.entries.append({"step": step, "unit": unit, "changed": True, "seconds": seconds})
 
     def take(
         self,
@@ -52,11 +52,11 @@ class Steps:
         started = time.monotonic()
         if needed and not self.check:
             action()
-        self.told.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
+        self.entries.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
             self.diff.append(diff_entry(thing, before, after))
 
     @property
     def changed(self) -> bool:
         """Whether any step changed the host, or would."""
-        return any(step["changed"] for step in self.told)
+        return any(step["changed"] for step in self.entries)

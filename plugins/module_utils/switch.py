@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Check a generation in private, and let it take over from the one that serves.
+"""Check a release in private, and let it take over from the one that serves.
 
 Each step looks at the host first and does only what is not done yet: a run that was killed anywhere in here is taken up
 again by the next one.
@@ -42,17 +42,17 @@ class Host:
         """Write a file of root's that everybody may read, and tell whether it differed."""
         return self.files.file(path, text, FOR_ALL)
 
-    def refuse(self, generation: str, serving: str, problem: Exception) -> UnhealthyError:
-        """Say why a generation takes no traffic and what serves instead; it is kept in its directory too."""
+    def refuse(self, release: str, serving: str, problem: Exception) -> UnhealthyError:
+        """Say why a release takes no traffic and what serves instead; it is kept in its directory too."""
         name, serves = (
             self.layout.name,
-            f"Generation {serving} goes on serving." if serving else "Nothing served before.",
+            f"Release {serving} goes on serving." if serving else "Nothing served before.",
         )
-        text = f"{name}: generation {generation} takes no traffic, because it failed its check.\n{serves}"
-        if serving == generation:
-            text = f"{name}: generation {generation} failed its check. As it was started before, it goes on serving."
+        text = f"{name}: release {release} takes no traffic, because it failed its check.\n{serves}"
+        if serving == release:
+            text = f"{name}: release {release} failed its check. As it was started before, it goes on serving."
         text += f"\n\n{problem}"
-        directory = self.layout.generation(generation)
+        directory = self.layout.release(release)
         with contextlib.suppress(OSError):  # a full disk: what is wrong is printed all the same
             if os.path.isdir(directory):
                 self.files.file(os.path.join(directory, "failed"), text + "\n", FOR_ROOT)
@@ -60,7 +60,7 @@ class Host:
 
 
 class Check:
-    """Start a generation alone, on a private socket, and ask it the health check.
+    """Start a release alone, on a private socket, and ask it the health check.
 
     `plan` is the part of the role's plan that is about this; `modules/gunicorn_check.py` documents it.
     """
@@ -103,8 +103,8 @@ class Check:
 
     def ask(self) -> None:
         """Start it and ask; it is stopped in any case."""
-        host, unit, generation = self.host, self.host.layout.slot("check"), self.plan["generation"]
-        with host.steps.step(f"start generation {generation} in private and ask the health check", unit) as real:
+        host, unit, release = self.host, self.host.layout.slot("check"), self.plan["release"]
+        with host.steps.step(f"start release {release} in private and ask the health check", unit) as real:
             if not real:
                 return
             try:
@@ -112,14 +112,14 @@ class Check:
                 host.systemd.restart(unit, wait=False)
                 host.service("check").wait()
             except (SystemdError, UnhealthyError) as problem:
-                refusal = host.refuse(generation, self.plan["serving"], problem)
+                refusal = host.refuse(release, self.plan["serving"], problem)
                 host.systemd.stop(unit)
                 raise refusal from problem
             host.systemd.stop(unit, wait=False)
 
 
 class Switch:
-    """Let a generation take over: start it beside the old one, watch it, move the alias, stop the old one.
+    """Let a release take over: start it beside the old one, watch it, move the alias, stop the old one.
 
     `plan` is the part of the role's plan that is about this; `modules/gunicorn_switch.py` documents it.
     """
@@ -134,18 +134,18 @@ class Switch:
         self.pointed = self.stopped = False  # check mode takes no step, and must not tell one twice
 
     def run(self) -> None:
-        """Switch. Raises `UnhealthyError` when the old generation serves as before, `SystemdError` where it may not."""
+        """Switch. Raises `UnhealthyError` when the old release serves as before, `SystemdError` where it may not."""
         if self.plan["switch"]:
             try:
                 self.change_socket()
                 self.start()
             except (SystemdError, UnhealthyError, OSError) as problem:
-                with self.host.steps.step("put the old generation back", self.old or self.new):
+                with self.host.steps.step("put the old release back", self.old or self.new):
                     try:
                         self.put_back()
                     except (SystemdError, OSError) as second:
-                        raise SystemdError(f"{problem}\nThe old generation isn't back as it was: {second}") from second
-                raise self.host.refuse(self.plan["generation"], self.plan["serving"], problem) from problem
+                        raise SystemdError(f"{problem}\nThe old release isn't back as it was: {second}") from second
+                raise self.host.refuse(self.plan["release"], self.plan["serving"], problem) from problem
         self.mark_served()
         self.point_alias()
         self.stop_other()
@@ -192,7 +192,7 @@ class Switch:
                 service.watch(watch, self.plan["public"], seconds)
 
     def put_back(self) -> None:
-        """Let the old generation serve as before; where there is none, nothing runs."""
+        """Let the old release serve as before; where there is none, nothing runs."""
         host, layout = self.host, self.host.layout
         if self.socket["previous"]:
             host.write(os.path.join(layout.units, layout.socket), self.socket["previous"])
@@ -230,15 +230,15 @@ class Switch:
 
     def mark_served(self) -> None:
         """Record that it is one to go back to. A run that is killed before this begins the switch again."""
-        self.host.write(os.path.join(self.host.layout.generation(self.plan["generation"]), "served"), "")
+        self.host.write(os.path.join(self.host.layout.release(self.plan["release"]), "served"), "")
 
     def record(self) -> None:
         """Record what serves now and what served before."""
-        layout, files, generation = self.host.layout, self.host.files, self.plan["generation"]
+        layout, files, release = self.host.layout, self.host.files, self.plan["release"]
         if self.plan["previous"]:
-            files.link(os.path.join(layout.home, "previous"), f"generations/{self.plan['previous']}")
-        files.link(os.path.join(layout.home, "current"), f"generations/{generation}")
-        files.remove(os.path.join(layout.generation(generation), "failed"))
+            files.link(os.path.join(layout.home, "previous"), f"releases/{self.plan['previous']}")
+        files.link(os.path.join(layout.home, "current"), f"releases/{release}")
+        files.remove(os.path.join(layout.release(release), "failed"))
 
     def prune(self) -> None:
         """Remove what nothing needs any more."""

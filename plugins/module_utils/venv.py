@@ -16,7 +16,7 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import copying, locks
+from ansible_collections.pyweb.deploy.plugins.module_utils import copying, lock_files
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
 from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import (
     ROOTS,
@@ -51,7 +51,7 @@ class InstallFailedError(Exception):
 
     def __init__(self, installer: str, failure: BuildFailedError, asked: str, free: int) -> None:
         super().__init__(failure.reason)
-        self.told = {
+        self.details = {
             "installer": installer,
             "output": failure.output,
             "reason": failure.reason,
@@ -193,7 +193,7 @@ def uv_script(request: Request) -> str:
     ]
     arguments = ["--require-hashes"] if request.require_hashes else []
     for path in request.paths:
-        is_lock = os.path.basename(path) == locks.UV_LOCK
+        is_lock = os.path.basename(path) == lock_files.UV_LOCK
         if is_lock:
             export = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--python", request.python]
             commands.append([*uv, *export, "--project", os.path.dirname(path), "--output-file", locked])
@@ -299,7 +299,7 @@ class VenvStage:
         else:
             self._build(request.venv, pip_script(request, self._pip), mounts, "pip")
         if request.refers and not request.existing:
-            # The venv refers to the release, with what was made in it: compiled modules, metadata.
+            # The venv refers to the code, with what was made in it: compiled modules, metadata.
             options = copying.Options(skip_special=True, only_new=True)
             copying.copy_tree(os.path.join(self.unit.directory, "source"), request.code, options)
 
@@ -331,7 +331,7 @@ class VenvStage:
         request = self.request
         target = self.unit.make_directory("source")
         options = copying.Options(self.unit.owner, skip_special=True)
-        if request.needs_source or any(map(locks.needs_uv, request.requirements_files)):
+        if request.needs_source or any(map(lock_files.needs_uv, request.requirements_files)):
             copying.copy_tree(request.code, target, options)
         else:
             root = os.path.realpath(request.code)

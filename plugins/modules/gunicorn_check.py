@@ -1,18 +1,18 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Start a generation in private and ask it the health check."""
+"""Start a release in private and ask it the health check."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gunicorn_check
-short_description: Start a generation in private and ask it the health check
+short_description: Start a release in private and ask it the health check
 version_added: "0.1.0"
 description:
-  - Writes the units of a slot, starts the generation with one worker on a private socket that no traffic reaches, asks
+  - Writes the units of a slot, starts the release with one worker on a private socket that no traffic reaches, asks
     it the health check and stops it again. What serves isn't touched.
-  - Fails where the generation doesn't start or isn't healthy in time. The reason is kept in its directory.
+  - Fails where the release doesn't start or isn't healthy in time. The reason is kept in its directory.
   - Before that, it puts right what an interrupted run may have left in the slot.
 author:
   - The pyweb.deploy authors (@pyweb)
@@ -20,8 +20,8 @@ extends_documentation_fragment:
   - pyweb.deploy.stage
   - pyweb.deploy.stage.health
 options:
-  generation:
-    description: Id of the generation.
+  release:
+    description: Id of the release.
     type: str
     required: true
   slot:
@@ -48,10 +48,10 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check a generation in private
+- name: Check a release in private
   pyweb.deploy.gunicorn_check:
     name: shop
-    generation: 3fa92c1b0d4e
+    release: 3fa92c1b0d4e
     slot: green
     units:
       shop-check.service: "{{ lookup('ansible.builtin.template', 'check.service.j2') }}"
@@ -89,7 +89,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "generation": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
             "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
             "serving": {"type": "str", "default": ""},
             "misnamed_slot": {"type": "str", "default": ""},

@@ -11,7 +11,7 @@ short_description: Bring the code of an application to its host
 version_added: "0.1.0"
 description:
   - Creates the user of the application and its directory C(/opt/NAME), and unpacks the code into a directory of its
-    own below C(/opt/NAME/releases), which gets its name once all of it is on the disk. Root owns it.
+    own below C(/opt/NAME/code), which gets its name once all of it is on the disk. Root owns it.
   - The action plugin packs the code on the controller, as the user who runs Ansible. Files are V(0644), executable
     ones and directories V(0755). C(.git), C(.hg), C(.svn), C(.venv), C(__pycache__), C(*.pyc), virtual environments
     and empty directories never travel; symbolic links stay links. Where the code no longer has the digest that was

@@ -66,7 +66,7 @@ options:
         description: File inside the directory whose content alone tells whether the code changed.
         type: str
         default: ''
-  glance:
+  runtime_status:
     description:
       - Whether to look at what runs of each application that the role put on the host, and to ask it its health check
         once.
@@ -91,9 +91,9 @@ EXAMPLES = r"""
   become: true
   register: result
 
-- name: Tell which generation serves
+- name: Tell which release serves
   ansible.builtin.debug:
-    msg: "{{ result.gunicorn.slots[result.gunicorn.live].generation }}"
+    msg: "{{ result.gunicorn.slots[result.gunicorn.live].release }}"
   when: result.gunicorn.live != ''
 """
 
@@ -156,13 +156,13 @@ gunicorn:
       description: Those of the directories in C(/opt/NAME) that are not there.
       type: list
       elements: str
-      sample: [releases]
+      sample: [code]
     applications:
       description: Names of the role's other applications.
       type: list
       elements: str
       sample: [blog]
-    brought:
+    installed_by_role:
       description: Debian packages that the role installed, as it wrote them down.
       type: list
       elements: str
@@ -183,23 +183,23 @@ gunicorn:
       type: str
       sample: blue
     slots:
-      description: Each slot with its state and the generation that its process runs.
+      description: Each slot with its state and the release that its process runs.
       type: dict
-      sample: {blue: {active: true, generation: 3fa92c1b0d4e}, green: {active: false, generation: ""}}
-    generations:
+      sample: {blue: {active: true, release: 3fa92c1b0d4e}, green: {active: false, release: ""}}
+    releases:
       description:
-        - Complete generations with what they consist of, when they were made, whether they have served and whether they
+        - Complete releases with what they consist of, when they were made, whether they have served and whether they
           failed.
       type: dict
       sample:
-        3fa92c1b0d4e: {release: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", served: true}
+        3fa92c1b0d4e: {code: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", served: true}
     unfinished:
-      description: Directories of generations, releases and venvs that an interrupted run left behind, and what it left
+      description: Directories of releases, code and venvs that an interrupted run left behind, and what it left
         of a build.
       type: list
       elements: str
-    releases:
-      description: Complete releases.
+    code:
+      description: Digests of the code that is there as a whole.
       type: list
       elements: str
     venvs:
@@ -211,10 +211,10 @@ gunicorn:
       type: dict
       sample: {5b0c8de1f2a3: /opt/python/bin/python3.12}
     current:
-      description: The generation that was activated last.
+      description: The release that was activated last.
       type: str
     previous:
-      description: The generation that served before it.
+      description: The release that served before it.
       type: str
     files:
       description: Managed files with digest, owner, group and mode.
@@ -224,10 +224,10 @@ gunicorn:
       description: Whether systemd can encrypt credentials for this host (C(systemd-creds), systemd 250).
       type: bool
     secrets:
-      description: Names of those secrets of each generation whose files root alone may read; never what is in them.
+      description: Names of those secrets of each release whose files root alone may read; never what is in them.
       type: dict
       sample: {3fa92c1b0d4e: [DATABASE_PASSWORD]}
-    foreign:
+    unmanaged:
       description: Things of that name which the role did not make.
       type: list
       elements: str
@@ -240,13 +240,13 @@ gunicorn:
       description: Paths of listening Unix sockets.
       type: list
       elements: str
-    neighbours:
+    other_apps:
       description: Other applications of the role whose public socket is enabled, each with its addresses.
       type: dict
       sample: {blog: ["127.0.0.1:8001"]}
-    glance:
+    runtime_status:
       description:
-        - Each application of the role on the host, where O(glance) asks for them; what is not known is V(none).
+        - Each application of the role on the host, where O(runtime_status) asks for them; what is not known is V(none).
         - C(state), C(sub_state) and C(result) are systemd's, of the slot that serves or served last. C(socket) is the
           state of the public socket. C(milliseconds) is how long the answer to the health check took.
         - C(memory) are the bytes that systemd counts for the service; where it doesn't, those of its
@@ -254,7 +254,7 @@ gunicorn:
       type: dict
       sample:
         shop:
-          generation: 3fa92c1b0d4e
+          release: 3fa92c1b0d4e
           state: active
           sub_state: running
           result: success
@@ -292,7 +292,7 @@ gunicorn:
       description:
         - Whether ufw is C(installed), C(enabled) and handles C(ipv6), and whether a run that turns it on has yet to
           find out whether SSH still works (C(on_trial)).
-        - C(rules) are those for this application. C(foreign) are others about what comes in, but for those of the
+        - C(rules) are those for this application. C(unmanaged) are others about what comes in, but for those of the
           role's other applications.
         - C(others) names the services that run another firewall; C(docker) says whether Docker has its network up.
       type: dict
@@ -302,7 +302,7 @@ gunicorn:
         on_trial: false
         ipv6: true
         rules: [{port: 8000, source: any, destination: any, interface: "", action: allow}]
-        foreign:
+        unmanaged:
           - {port: "22", source: any, destination: any, interface: "", action: limit, protocol: tcp, comment: ""}
         others: []
         docker: false
@@ -341,14 +341,14 @@ UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-"
 OTHER_UNIT_DIRECTORIES = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
 PYTHON_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/opt/*/bin")
-BROUGHT = PACKAGES
-SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(BROUGHT))
+INSTALLED_BY_ROLE = PACKAGES
+SHARED = ("/run/gunicorn", "/var/lib/gunicorn", "/var/log/gunicorn", os.path.dirname(INSTALLED_BY_ROLE))
 LOCK_DIRECTORY = lock.DIRECTORY
 ROOT = (0, 0)
 HOST_KEY = "/var/lib/systemd/credential.secret"
 SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 PROPERTIES = "LoadState,ActiveState,SubState,FragmentPath,MainPID,Listen"
-PROPERTIES_AT_A_GLANCE = PROPERTIES + ",Result,ActiveEnterTimestampMonotonic,MemoryCurrent"
+STATUS_PROPERTIES = PROPERTIES + ",Result,ActiveEnterTimestampMonotonic,MemoryCurrent"
 SSH_SOCKET = "ssh.socket"
 OTHER_FIREWALLS = tuple(
     name + ".service" for name in ("firewalld", "nftables", "netfilter-persistent", "shorewall", "ferm")
@@ -497,8 +497,8 @@ class Host:
         states = self.unit_states(SSH_SOCKET, *OTHER_FIREWALLS)
         units = {unit: states[unit] for unit in self.own_units()}
         others = {unit: states[unit] for unit in (SSH_SOCKET, *OTHER_FIREWALLS)}
-        generations, unfinished = self.generations()
-        releases, unfinished_releases = self.finished("releases")
+        releases, unfinished = self.releases()
+        code, unfinished_code = self.finished("code")
         venvs, unfinished_venvs = self.finished("venvs")
         dead_venvs = self.dead_venvs(venvs)
         listening = self.listening()
@@ -516,27 +516,27 @@ class Host:
             "root": os.path.isdir(self.root),
             "missing_directories": [name for name in KINDS if not os.path.isdir(os.path.join(self.root, name))],
             "applications": [name for name in self.applications() if name != self.name],
-            "brought": read(BROUGHT).split(),
-            "unrecorded_packages": os.path.exists(BROUGHT + BEFORE),
+            "installed_by_role": read(INSTALLED_BY_ROLE).split(),
+            "unrecorded_packages": os.path.exists(INSTALLED_BY_ROLE + BEFORE),
             "shared": {path: sorted(os.listdir(path)) for path in SHARED if os.path.isdir(path)},
             "units": units,
             "live": self.live(),
             "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
-            "generations": generations,
-            "unfinished": unfinished + unfinished_releases + unfinished_venvs + self.build_remains(),
             "releases": releases,
+            "unfinished": unfinished + unfinished_code + unfinished_venvs + self.build_remains(),
+            "code": code,
             "venvs": [name for name in venvs if name not in dead_venvs],
             "dead_venvs": dead_venvs,
             "current": self.link("current"),
             "previous": self.link("previous"),
-            "files": self.files(generations),
+            "files": self.files(releases),
             "encrypts": self.encrypts(),
-            "secrets": {generation: self.secrets(generation) for generation in generations},
-            "foreign": self.foreign(),
+            "secrets": {release: self.secrets(release) for release in releases},
+            "unmanaged": self.unmanaged(),
             "listening": listening,
             "listening_paths": parse_unix_sockets(read("/proc/net/unix")),
-            "neighbours": self.neighbours(),
-            "glance": self.glances() if self.module.params["glance"] else {},
+            "other_apps": self.other_apps(),
+            "runtime_status": self.runtime_statuses() if self.module.params["runtime_status"] else {},
             "last_run": self.last_run(),
             "at_work": lock.is_held(self.name),
             "ssh_ports": self.ssh_ports(listening, others[SSH_SOCKET]),
@@ -667,7 +667,7 @@ class Host:
         return states
 
     def slot(self, state: dict[str, Any]) -> dict[str, Any]:
-        """State of a slot and the generation of its process, or of its unit file where no process tells."""
+        """State of a slot and the release of its process, or of its unit file where no process tells."""
         pid = state.get("MainPID", "0")
         active = state.get("ActiveState") in ("active", "reloading")
         texts = []
@@ -675,10 +675,10 @@ class Host:
             texts.append(read(f"/proc/{pid}/environ").replace("\0", "\n"))
         texts.append(read(state.get("FragmentPath", "")))
         for text in texts:
-            match = re.search(r"^(?:Environment=)?GUNICORN_GENERATION=([0-9a-f]+)$", text, re.MULTILINE)
+            match = re.search(r"^(?:Environment=)?GUNICORN_RELEASE=([0-9a-f]+)$", text, re.MULTILINE)
             if match:
-                return {"active": active, "state": state.get("ActiveState"), "generation": match.group(1)}
-        return {"active": active, "state": state.get("ActiveState"), "generation": ""}
+                return {"active": active, "state": state.get("ActiveState"), "release": match.group(1)}
+        return {"active": active, "state": state.get("ActiveState"), "release": ""}
 
     def live(self) -> str:
         unit = os.path.basename(target(os.path.join(UNIT_DIRECTORY, self.name + ".service")))
@@ -694,12 +694,12 @@ class Host:
         except OSError:
             return []
 
-    def generations(self) -> tuple[dict[str, Any], list[str]]:
+    def releases(self) -> tuple[dict[str, Any], list[str]]:
         complete, unfinished = {}, []
-        for name in self.children("generations"):
-            path = os.path.join(self.root, "generations", name)
+        for name in self.children("releases"):
+            path = os.path.join(self.root, "releases", name)
             try:
-                record = dict(json.loads(read(os.path.join(path, "generation.json"))))
+                record = dict(json.loads(read(os.path.join(path, "release.json"))))
                 marks = {mark: os.path.exists(os.path.join(path, mark)) for mark in ("served", "failed")}
                 complete[name] = {**record, **marks}
             except (TypeError, ValueError):
@@ -726,7 +726,7 @@ class Host:
         marks = glob.glob(os.path.join(ROOTS, "*", "." + MARK))
         return sorted(os.path.basename(os.path.dirname(mark)) for mark in marks)
 
-    def neighbours(self) -> dict[str, list[str]]:
+    def other_apps(self) -> dict[str, list[str]]:
         """Addresses of the role's other applications. One that is disabled has none: it doesn't come back by itself."""
         found = {}
         for path in sorted(glob.glob(os.path.join(UNIT_DIRECTORY, "sockets.target.wants", "*.socket"))):
@@ -735,11 +735,11 @@ class Host:
                 found[name] = re.findall(r"^ListenStream=(.+)$", text, re.MULTILINE)
         return found
 
-    def files(self, generations: dict[str, Any]) -> dict[str, Any]:
+    def files(self, releases: dict[str, Any]) -> dict[str, Any]:
         paths = [os.path.join(UNIT_DIRECTORY, unit) for unit in self.units]
         paths += [os.path.join(self.root, "check_config.py"), LOG_ROTATION + self.name]
-        for generation in generations:
-            paths += sorted(glob.glob(os.path.join(self.root, "generations", generation, "*")))
+        for release in releases:
+            paths += sorted(glob.glob(os.path.join(self.root, "releases", release, "*")))
         return {path: self.file(path) for path in paths if os.path.isfile(path) and not os.path.islink(path)}
 
     @staticmethod
@@ -758,8 +758,8 @@ class Host:
         key = os.path.exists(HOST_KEY) or os.access(os.path.dirname(HOST_KEY), os.W_OK)
         return key and bool(self.module.get_bin_path("systemd-creds"))
 
-    def secrets(self, generation: str) -> list[str]:
-        directory = os.path.join(self.root, "generations", generation, "secrets")
+    def secrets(self, release: str) -> list[str]:
+        directory = os.path.join(self.root, "releases", release, "secrets")
         if not self.is_roots(directory, stat.S_IFDIR | 0o700):
             return []
         names = sorted(os.listdir(directory))
@@ -773,7 +773,7 @@ class Host:
             return False
         return (info.st_uid, info.st_gid, info.st_mode) == (*ROOT, mode)
 
-    def foreign(self) -> list[str]:
+    def unmanaged(self) -> list[str]:
         """Units, directories and user entries of that name that somebody else made."""
         found = []
         alias = self.name + ".service"
@@ -846,23 +846,24 @@ class Host:
                 found[inode]["systemd"] = by_systemd
         return found
 
-    def glances(self) -> dict[str, Any]:
+    def runtime_statuses(self) -> dict[str, Any]:
         """What somebody wants to know who asks whether all is well, of each application of the role."""
-        return {name: Host(self.module, name).glance() for name in self.applications()}
+        return {name: Host(self.module, name).runtime_status() for name in self.applications()}
 
-    def glance(self) -> dict[str, Any]:
-        from ansible_collections.pyweb.deploy.plugins.module_utils import glance  # a deploy goes without HTTP and TLS
+    def runtime_status(self) -> dict[str, Any]:
+        # A deploy goes without HTTP and TLS.
+        from ansible_collections.pyweb.deploy.plugins.module_utils import runtime_status
 
-        units = self.unit_states(properties=PROPERTIES_AT_A_GLANCE)
+        units = self.unit_states(properties=STATUS_PROPERTIES)
         slots = {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS}
         running = [slot for slot in SLOTS if slots[slot]["active"]]
         live = self.live()
         slot = live if live in running or not running else running[0]
         unit = units[f"{self.name}-{slot or SLOTS[0]}.service"]
-        generation = slots[slot]["generation"] if slot else ""
-        record = self.generations()[0].get(generation, {})
+        release = slots[slot]["release"] if slot else ""
+        record = self.releases()[0].get(release, {})
         found = {
-            "generation": generation,
+            "release": release,
             "state": unit["ActiveState"],
             "sub_state": unit["SubState"],
             "result": unit.get("Result", ""),
@@ -873,12 +874,12 @@ class Host:
         }
         # One that isn't active must not be asked: the request would start it.
         if slot in running:
-            found.update(glance.running_since(unit["ActiveEnterTimestampMonotonic"]))
-            found.update(glance.processes(unit["MainPID"]))
+            found.update(runtime_status.running_since(unit["ActiveEnterTimestampMonotonic"]))
+            found.update(runtime_status.processes(unit["MainPID"]))
             if unit["MemoryCurrent"].isdigit():
                 found["memory"] = int(unit["MemoryCurrent"])
             if "health" in record:
-                found["health"] = glance.health(f"/run/gunicorn/{self.name}-{slot}.sock", record["health"])
+                found["health"] = runtime_status.health(f"/run/gunicorn/{self.name}-{slot}.sock", record["health"])
         return found
 
     def last_run(self) -> str:
@@ -901,7 +902,7 @@ class Host:
             "on_trial": os.path.exists(TRIAL),
             "ipv6": ipv6,
             "rules": rules_of(rules, MARK + " " + self.name),
-            "foreign": [rule for rule in rules if not rule["comment"].startswith(MARK + " ")],
+            "unmanaged": [rule for rule in rules if not rule["comment"].startswith(MARK + " ")],
             "others": [unit[: -len(".service")] for unit in OTHER_FIREWALLS if others[unit]["ActiveState"] == "active"],
             "docker": os.path.isdir("/sys/class/net/docker0"),
         }
@@ -917,7 +918,7 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "needed": {"type": "list", "elements": "str", "default": []},
             "service_options": {"type": "dict", "default": {}},
-            "glance": {"type": "bool", "default": False},
+            "runtime_status": {"type": "bool", "default": False},
             "source": {
                 "type": "dict",
                 "options": {

@@ -82,7 +82,7 @@ def acquire(module: AnsibleModule, name: str) -> dict[str, Any]:
         with lock.open_file(name) as file:
             lock.take(file, name, module.params["lease"], lambda: systemd.stop(build_unit.unit_name(name)))
     except lock.LockError as problem:
-        module.fail_json(msg=str(problem), **problem.told)
+        module.fail_json(msg=str(problem), **problem.details)
     except SystemdError as problem:
         module.fail_json(msg=f"{name}: can't stop the build of an interrupted run: {problem}")
     return {"holder": module.params["lease"]["holder"]}

@@ -21,14 +21,14 @@ options:
     description: Whether what C(fetch) asks for is there.
     type: bool
     default: false
-  glance:
+  runtime_status:
     description:
       - Whether to tell how the application is, and what a deploy would change, in place of a plan.
       - Then nothing fails. What goes wrong is a part of the result.
     type: bool
     default: false
   unknown:
-    description: With O(glance), why it can't be known what a deploy would change; empty to find out.
+    description: With O(runtime_status), why it can't be known what a deploy would change; empty to find out.
     type: str
     default: ''
 attributes:
@@ -66,30 +66,30 @@ fetch:
     by_hand: git clone https://git.example.org/shop.git
 run:
   description: What the run has deployed, by host and application, this one included.
-  returned: without O(glance)
+  returned: without O(runtime_status)
   type: dict
 work:
   description: Whether there is anything to do.
-  returned: without O(glance)
+  returned: without O(runtime_status)
   type: bool
 id:
-  description: The wanted generation.
-  returned: without O(glance), where nothing has to be fetched
+  description: The wanted release.
+  returned: without O(runtime_status), where nothing has to be fetched
   type: str
   sample: 3fa92c1b0d4e
 serving:
-  description: The generation that serves; empty for none.
-  returned: without O(glance), where nothing has to be fetched
+  description: The release that serves; empty for none.
+  returned: without O(runtime_status), where nothing has to be fetched
   type: str
 summary:
   description: The plan for people.
-  returned: without O(glance)
+  returned: without O(runtime_status)
   type: list
   elements: str
-  sample: ["shop: generation 3fa92c1b0d4e starts in slot blue; nothing serves yet"]
+  sample: ["shop: release 3fa92c1b0d4e starts in slot blue; nothing serves yet"]
 observed:
   description: What RV(pyweb.deploy.gunicorn_info#module:gunicorn) says. Beside it is what the role's stages need.
-  returned: without O(glance), where nothing has to be fetched
+  returned: without O(runtime_status), where nothing has to be fetched
   type: dict
 name:
   description: The application.
@@ -97,26 +97,26 @@ name:
   type: str
 described:
   description: Whether the variables are about an application that is to be there.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: bool
 reached:
   description: Whether the host answered.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: bool
 problem:
   description: Why the host was not looked at; empty where it was.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: str
 applications:
   description: How each application of the host is.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: dict
 plan:
   description: What a deploy would do; empty where that is unknown.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: dict
 unknown:
   description: Why that is unknown.
-  returned: with O(glance)
+  returned: with O(runtime_status)
   type: str
 """

@@ -1,16 +1,16 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Write the configuration of an application, with its secrets, as a generation that can be checked."""
+"""Write the configuration of an application, with its secrets, as a release that can be checked."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gunicorn_release
-short_description: Write a generation of an application
+short_description: Write a release of an application
 version_added: "0.1.0"
 description:
-  - Writes C(gunicorn.conf.py), the environment and the secrets into a directory below C(/opt/NAME/generations), with
+  - Writes C(gunicorn.conf.py), the environment and the secrets into a directory below C(/opt/NAME/releases), with
     links to the code and to the virtual environment. Nothing that runs is touched.
   - Each secret is a file of root's own, V(0600). With O(encrypt), what is written is what C(systemd-creds encrypt)
     makes of it with the key of the host. The values are in no output and no log.
@@ -22,8 +22,8 @@ author:
 extends_documentation_fragment:
   - pyweb.deploy.stage
 options:
-  generation:
-    description: Id of the generation.
+  release:
+    description: Id of the release.
     type: str
     required: true
   group:
@@ -45,12 +45,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write a generation of the shop
+- name: Write a release of the shop
   pyweb.deploy.gunicorn_release:
     name: shop
-    generation: 3fa92c1b0d4e
+    release: 3fa92c1b0d4e
     group: shop
-    links: {code: ../../releases/9d1f0c2b7a66, venv: ../../venvs/67fbea346fb3}
+    links: {code: ../../code/9d1f0c2b7a66, venv: ../../venvs/67fbea346fb3}
   become: true
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "generation": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
             "links": {"type": "dict", "default": {}},
             "encrypt": {"type": "bool", "default": False},

@@ -61,7 +61,7 @@ EXAMPLES = r"""
 - name: Remove an old release
   pyweb.deploy.gunicorn_remove:
     name: shop
-    paths: [/opt/shop/releases/9d1f0c2b7a66]
+    paths: [/opt/shop/code/9d1f0c2b7a66]
   become: true
 """
 

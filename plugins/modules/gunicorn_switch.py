@@ -1,18 +1,18 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Let a generation take over from the one that serves."""
+"""Let a release take over from the one that serves."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gunicorn_switch
-short_description: Let a generation take over from the one that serves
+short_description: Let a release take over from the one that serves
 version_added: "0.1.0"
 description:
-  - Starts the generation in its slot beside the old one, on the same public socket, waits until it is healthy there and
+  - Starts the release in its slot beside the old one, on the same public socket, waits until it is healthy there and
     watches it. Then it points the service's name at the new slot, lets the old one answer its requests and stops it.
-  - Where that fails, the old generation serves as before, and the module fails with the reason.
+  - Where that fails, the old release serves as before, and the module fails with the reason.
   - Records what serves, and removes what nothing needs any more.
 author:
   - The pyweb.deploy authors (@pyweb)
@@ -20,8 +20,8 @@ extends_documentation_fragment:
   - pyweb.deploy.stage
   - pyweb.deploy.stage.health
 options:
-  generation:
-    description: Id of the generation.
+  release:
+    description: Id of the release.
     type: str
     required: true
   slot:
@@ -39,7 +39,7 @@ options:
     type: str
     default: ''
   switch:
-    description: Whether to start the generation. Otherwise it serves already, and only the rest is done.
+    description: Whether to start the release. Otherwise it serves already, and only the rest is done.
     type: bool
     default: true
   socket:
@@ -52,7 +52,7 @@ options:
         type: str
         required: true
       previous:
-        description: Its unit as the old generation had it; empty where there is none.
+        description: Its unit as the old release had it; empty where there is none.
         type: str
         default: ''
       restart:
@@ -70,7 +70,7 @@ options:
   public:
     description:
       - Public addresses to ask too while watching. Each must answer once within C(health.timeout), with whatever
-        status, since the old generation shares them and may be the one that answers.
+        status, since the old release shares them and may be the one that answers.
     type: list
     elements: dict
     default: []
@@ -88,21 +88,21 @@ options:
         type: str
         default: ''
   previous:
-    description: Id of the generation to go back to; empty for none.
+    description: Id of the release to go back to; empty for none.
     type: str
     default: ''
   obsolete:
-    description: Paths to remove when the generation serves.
+    description: Paths to remove when the release serves.
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: Switch to a generation that passed its check
+- name: Switch to a release that passed its check
   pyweb.deploy.gunicorn_switch:
     name: shop
-    generation: 3fa92c1b0d4e
+    release: 3fa92c1b0d4e
     slot: green
     other_slot: blue
     old_slot: blue
@@ -145,7 +145,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "generation": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
             "slot": SLOT,
             "other_slot": SLOT,
             "old_slot": {"type": "str", "default": ""},

@@ -150,7 +150,7 @@ EXAMPLES = r"""
     python: /usr/bin/python3
     specifiers: ["gunicorn==27.0.1"]
     requirements_files: [requirements.txt]
-    code: /opt/shop/releases/9d1f0c2b7a66
+    code: /opt/shop/code/9d1f0c2b7a66
   become: true
 """
 
@@ -236,15 +236,15 @@ def main() -> None:
         with deploy_lock(module):
             steps = stage.run(module.check_mode)
     except InstallFailedError as failure:
-        module.fail_json(msg=f"{failure.told['installer']} failed: {failure}", failure=failure.told)
+        module.fail_json(msg=f"{failure.details['installer']} failed: {failure}", failure=failure.details)
     except (BuildError, CopyError, StageError, SystemdError) as problem:
         module.fail_json(msg=f"{request.name}: can't build the virtual environment: {problem}")
     except lock.LockError as problem:
-        module.fail_json(msg=str(problem), **problem.told)
+        module.fail_json(msg=str(problem), **problem.details)
     except OSError as problem:
         module.fail_json(msg=f"{request.name}: can't build the virtual environment: {problem}")
     shown = {"diff": steps.diff} if module._diff else {}
-    module.exit_json(changed=steps.changed, path=request.place(request.venv), steps=steps.told, **shown)
+    module.exit_json(changed=steps.changed, path=request.place(request.venv), steps=steps.entries, **shown)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Removal(_Named):
 
 @dataclass(frozen=True)
 class Return(_Named):
-    """The application is to go back to a generation, whose record on the host has the rest."""
+    """The application is to go back to a release, whose record on the host has the rest."""
 
     release: str
     keep_releases: int
@@ -310,7 +310,7 @@ class Release:
     @property
     def directory(self) -> str:
         """Directory of the code that the role brings."""
-        return f"{self.app.root}/releases/{self.code}"
+        return f"{self.app.root}/code/{self.code}"
 
     @property
     def code_directory(self) -> str:
@@ -376,7 +376,7 @@ class Release:
             "user": app.service_user,
             "create_user": not app.user,
             "force": app.force,
-            "release": self.code,
+            "code": self.code,
             "existing": app.source.code,
             "source_problems": validation.source_problems(app.variables, self.source),
             "venv": self.venv,

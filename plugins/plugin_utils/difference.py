@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Say in words what differs between two generations, and what check mode can't tell of a run.
+"""Say in words what differs between two releases, and what check mode can't tell of a run.
 
 Part of the plan: pure functions of what is wanted and what was observed, which `plan.make_plan` describes. Values of
 environment variables and of secrets are never said, nor can they be: the host's records don't hold them.
@@ -20,12 +20,12 @@ FOLLOWS = ("Exec", "Environment", "Load", "WorkingDirectory")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], files: Mapping[str, Any], identity: str) -> list[str]:
-    """What a generation has that another one has not, in words.
+    """What a release has that another one has not, in words.
 
     `old` is its record, `new` what is wanted or, to go back, the record of that; `files` are those of the host and
     `identity` is the new one's.
     """
-    parts = {"code": "release", "Python packages": "venv"}
+    parts = {"code": "code", "Python packages": "venv"}
     found = [word for word, key in parts.items() if old.get(key) != new[key]]
     streams = [[each["listen_stream"] for each in side.get("addresses", [])] for side in (old, new)]
     found += _named("addresses", _more_and_less(*streams))
@@ -70,7 +70,7 @@ def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _directives(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of the directives of the unit that differ; what they are set to may be nobody's business."""
     before = old.get("slot_unit", "")
-    for part in ("release", "venv"):
+    for part in ("code", "venv"):
         before = before.replace(old.get(part) or "\0", new[part])
     lines = set(before.splitlines()) ^ set(new["slot_unit"].splitlines())
     names = {line.split("=")[0] for line in lines if "=" in line and not line.startswith(("#", *FOLLOWS))}
@@ -80,23 +80,23 @@ def _directives(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _file_differs(
     name: str, old: Mapping[str, Any], new: Mapping[str, Any], files: Mapping[str, Any], identity: str
 ) -> bool:
-    """Tell whether both generations have that file with different contents."""
-    directory = f"/opt/{new['name']}/generations"
+    """Tell whether both releases have that file with different contents."""
+    directory = f"/opt/{new['name']}/releases"
     there = files.get(f"{directory}/{old.get('id')}/{name}", {}).get("sha256")
     wanted = files.get(f"{directory}/{identity}/{name}", {}).get("sha256")
-    if name in new["generation_files"]:
-        wanted = hashlib.sha256(new["generation_files"][name].encode()).hexdigest()
+    if name in new["release_files"]:
+        wanted = hashlib.sha256(new["release_files"][name].encode()).hexdigest()
     return bool(there and wanted and there != wanted)
 
 
-def unshown(desired: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+def check_mode_limits(desired: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     """What only the run itself finds out, for a user who reads what check mode says."""
     lines = []
     if plan["switch"]:
         commands = "runs gunicorn_before_activate, " if "/before_activate" in desired["check_unit"] else ""
         path = desired["health"]["path"]
         lines.append(
-            f"whether the generation works: the run {'' if plan['restore'] else commands}starts it in private and asks "
+            f"whether the release works: the run {'' if plan['restore'] else commands}starts it in private and asks "
             f"for {path} first"
         )
     if plan["venv"]:

@@ -19,7 +19,7 @@ def stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, 
     found = observed["firewall"]
     if desired["rules"] is None or is_left_alone(observed):
         return {"ours": False, "wanted": [], "missing": [], "obsolete": [], "enable": False, "ssh": []}
-    wanted = [rule for rule in _as_ufw_writes(desired["rules"]) if not _foreign_at(rule, found["foreign"])]
+    wanted = [rule for rule in _as_ufw_writes(desired["rules"]) if not _unmanaged_at(rule, found["unmanaged"])]
     if not found["ipv6"]:
         wanted = [rule for rule in wanted if ":" not in rule["source"] + rule["destination"]]
     places = [_place(rule) for rule in wanted]
@@ -45,9 +45,9 @@ def _place(rule: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(rule["port"]), rule["source"], rule["destination"], rule["interface"])
 
 
-def _foreign_at(rule: Mapping[str, Any], foreign: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _unmanaged_at(rule: Mapping[str, Any], unmanaged: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Somebody else's rule that ours would overwrite."""
-    return next((each for each in foreign if each["protocol"] == "tcp" and _place(each) == _place(rule)), None)
+    return next((each for each in unmanaged if each["protocol"] == "tcp" and _place(each) == _place(rule)), None)
 
 
 def _ssh_ports(observed: Mapping[str, Any]) -> list[int]:
@@ -58,7 +58,7 @@ def _ssh_ports(observed: Mapping[str, Any]) -> list[int]:
 
 def _closed_ssh_ports(observed: Mapping[str, Any]) -> list[int]:
     """Ports of SSH that no rule opens, for Ansible at least. Who has opened them for a few has thought about it."""
-    rules = [rule for rule in observed["firewall"]["foreign"] if rule["action"] in ("allow", "limit")]
+    rules = [rule for rule in observed["firewall"]["unmanaged"] if rule["action"] in ("allow", "limit")]
     client = observed["ssh_connection"].get("client", "")
     return [
         port
@@ -110,7 +110,7 @@ def problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterabl
             "or Ansible connects over SSH. Example: gunicorn_firewall_enable: false"
         )
     for port in _closed_ssh_ports(observed):
-        for rule in observed["firewall"]["foreign"]:
+        for rule in observed["firewall"]["unmanaged"]:
             if _place(rule) == (str(port), "any", "any", "") and rule["protocol"] == "tcp":
                 yield (
                     f"{got} a rule of ufw shuts out SSH on port {port}, and the role changes no rule of yours. It "
@@ -149,15 +149,15 @@ def notes(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping
             "/etc/default/ufw); while ufw is on, no IPv6 comes in"
         )
     for rule in _as_ufw_writes(rules):
-        foreign = _foreign_at(rule, found["foreign"])
-        if foreign and foreign["action"] != rule["action"]:
+        unmanaged = _unmanaged_at(rule, found["unmanaged"])
+        if unmanaged and unmanaged["action"] != rule["action"]:
             lines.append(
-                f"firewall: a rule that is not the role's says {foreign['action']} for {rule_text(rule)}; it stays as "
-                "it is"
+                f"firewall: a rule that is not the role's says {unmanaged['action']} for {rule_text(rule)}; it stays "
+                "as it is"
             )
         wide = {
             str(each["port"])
-            for each in found["foreign"]
+            for each in found["unmanaged"]
             if each["action"] in ("allow", "limit")
             and _place(each)[1:] == ("any", "any", "")
             and _covers(each, rule["port"])

@@ -25,29 +25,29 @@ OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-{name}"
 
-ID_PLACEHOLDER = "@generation@"
+ID_PLACEHOLDER = "@release@"
 SLOT_PLACEHOLDER = "@slot@"
-"""What the slot's unit is rendered with before the id of the generation and its slot are known."""
+"""What the slot's unit is rendered with before the id of the release and its slot are known."""
 
 RETURN_WATCH = 1
-"""Seconds for which a generation that is gone back to is watched: it has served before, and there may be a hurry."""
+"""Seconds for which a release that is gone back to is watched: it has served before, and there may be a hurry."""
 
 
 def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
     """Decide what a run has to do.
 
     `desired` holds:
-      ``name``, ``user``, ``create_user``, ``force``, ``release``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``name``, ``user``, ``create_user``, ``force``, ``code``, ``venv``, ``python``, ``packages``, ``keep``;
       ``firewall_packages``: those of the packages that only ufw needs;
       ``tools``: names among the venvs of what only builds them;
       ``existing``: empty, or the directory of the host that somebody else keeps the code in: it is used as it is;
       ``source_problems``: messages about the source;
-      ``restore``: empty, or the generation to go back to (``previous`` or an id); then only ``name``, ``keep``
-      and ``tools`` are looked at, and the rest is taken from that generation's record;
+      ``restore``: empty, or the release to go back to (``previous`` or an id); then only ``name``, ``keep``
+      and ``tools`` are looked at, and the rest is taken from that release's record;
       ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
       ``health``: what a healthy answer is, for the module ``gunicorn_check``;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
-      ``generation_files``: name in the generation's directory to text;
+      ``release_files``: name in the release's directory to text;
       ``settings``: those of Gunicorn, and ``environment``: names of the variables, both only to say what differs;
       ``secrets``: names of the secrets, sorted; ``secrets_digest``: what differs when one of them does;
       ``slot_unit``, ``check_unit``, ``private_socket``: texts of a slot's units with the placeholders in them;
@@ -61,7 +61,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
 
     `observed` is what the module ``gunicorn_info`` returns.
 
-    Returns a dictionary: ``problems`` (messages; the run must stop), ``id`` of the generation, ``slot`` that it gets
+    Returns a dictionary: ``problems`` (messages; the run must stop), ``id`` of the release, ``slot`` that it gets
     and ``old_slot`` that serves until then, one boolean or list per stage, ``stages`` (those that have something to
     do) and ``summary`` for people.
     """
@@ -72,19 +72,19 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         if problems:
             return {"problems": problems, "name": desired["name"], "summary": [], "work": False, "stages": []}
         desired = _as_recorded(desired, observed, restore)
-    identity = restore or generation_id(desired)
+    identity = restore or release_id(desired)
     live = _live_slot(observed)
-    serving = observed["slots"][live]["generation"] if live and observed["slots"][live]["active"] else ""
+    serving = observed["slots"][live]["release"] if live and observed["slots"][live]["active"] else ""
     force = bool(desired["force"])
 
-    new = identity not in observed["generations"]
+    new = identity not in observed["releases"]
     lost = _lost_secrets(desired["secrets"], observed, identity)
-    configure = new or bool(lost or _differing_generation_files(desired, observed, identity))
+    configure = new or bool(lost or _differing_release_files(desired, observed, identity))
     checker = {f"/opt/{desired['name']}/check_config.py": desired["check_config"]} if not restore else {}
     socket = _socket_stage(desired, observed)
     units_differ = bool(live) and bool(_differing(_unit_texts(desired, identity, live), observed["files"]))
     # One that runs without the mark that it has served was not watched to the end: the run was killed before.
-    watched = bool(observed["generations"].get(identity, {}).get("served"))
+    watched = bool(observed["releases"].get(identity, {}).get("served"))
     switch = serving != identity or not watched or configure or units_differ or socket["change"]
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
@@ -97,7 +97,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     unwanted = desired["firewall_packages"] if firewall.is_left_alone(observed) else []
     packages = [name for name in desired["packages"] if name not in unwanted]
     previous = next(
-        # A run that broke off may not have recorded yet that the generation serves.
+        # A run that broke off may not have recorded yet that the release serves.
         (item for item in (serving, observed["current"]) if item not in ("", identity)),
         observed["previous"],
     )
@@ -121,7 +121,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "packages": packages,
         "missing_packages": [name for name in packages if name not in observed["packages"]],
         "create_user": desired["create_user"] and not observed["user"],
-        "release": not desired["existing"] and (force or desired["release"] not in observed["releases"]),
+        "bring_code": not desired["existing"] and (force or desired["code"] not in observed["code"]),
         "venv": force or desired["venv"] not in observed["venvs"],
         "configure": configure or force,
         "units": _units_to_write(desired, observed, identity, slot, switch, force),
@@ -129,7 +129,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "switch": switch,
         "socket": {
             "text": desired["public_socket"],
-            "previous": observed["generations"].get(serving, {}).get("public_socket", ""),
+            "previous": observed["releases"].get(serving, {}).get("public_socket", ""),
             "restart": socket["restart"],
             "conflict": socket["conflict"],
         },
@@ -152,7 +152,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     plan["work"] = bool(plan["stages"])
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
     plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
-    plan["unshown"] = difference.unshown(desired, plan)
+    plan["check_mode_limits"] = difference.check_mode_limits(desired, plan)
     return plan
 
 
@@ -160,7 +160,7 @@ def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mappi
     """Names of the stages that have something to do, in their order."""
     force = desired["force"]
     stages = {
-        "code": plan["prepare"] or plan["release"],
+        "code": plan["prepare"] or plan["bring_code"],
         "packages": plan["missing_packages"] or observed["unrecorded_packages"] or (force and plan["packages"]),
         "venv": plan["venv"],
         "release": plan["configure"],
@@ -175,10 +175,10 @@ def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mappi
     return [name for name, needed in stages.items() if needed]
 
 
-def generation_id(desired: Mapping[str, Any]) -> str:
+def release_id(desired: Mapping[str, Any]) -> str:
     """Digest of everything that decides how the application behaves: `DIGEST_LENGTH` hexadecimal digits."""
-    parts = [desired["release"], desired["venv"]]
-    for name, text in sorted(desired["generation_files"].items()):
+    parts = [desired["code"], desired["venv"]]
+    for name, text in sorted(desired["release_files"].items()):
         parts += [name, text]
     parts.append(desired["slot_unit"])
     if desired["secrets"]:
@@ -187,7 +187,7 @@ def generation_id(desired: Mapping[str, Any]) -> str:
 
 
 RECORDED = (
-    "release",
+    "code",
     "existing",
     "venv",
     "user",
@@ -203,7 +203,7 @@ RECORDED = (
     "settings",
     "environment",
 )
-"""Keys of what is wanted that a generation's record keeps, so that it can be gone back to."""
+"""Keys of what is wanted that a release's record keeps, so that it can be gone back to."""
 
 ADDED: dict[str, Any] = {"existing": "", "log_rotation": "", "secrets": [], "settings": None, "environment": None}
 """Those of them that older records lack, with what they mean then."""
@@ -214,11 +214,11 @@ def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
 
 
 def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, Any]:
-    """What was wanted when a generation was made: nothing is built, no package is asked for.
+    """What was wanted when a release was made: nothing is built, no package is asked for.
 
     Firewall rules follow the port only: where one is open already, who may use it has not gone back in time.
     """
-    record = observed["generations"][identity]
+    record = observed["releases"][identity]
     rules = record["rules"]
     if rules is not None:
         found = observed["firewall"]["rules"]
@@ -234,37 +234,37 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         "packages": [],
         "firewall_packages": [],
         "source_problems": [],
-        "generation_files": {},
+        "release_files": {},
         "firewall_enable": False,
     }
 
 
 def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> Iterable[str]:
-    """Why the host can't go back to a generation."""
-    generations = observed["generations"]
-    served = {item: record for item, record in generations.items() if record["served"]}
+    """Why the host can't go back to a release."""
+    releases = observed["releases"]
+    served = {item: record for item, record in releases.items() if record["served"]}
     newest = sorted(served, key=lambda item: served[item]["created"], reverse=True)
     there = "; ".join(f"{item}, made {served[item]['created']}" for item in newest) or "none that has served"
-    accepts = f"It accepts `previous` or a generation that has served; on the host: {there}. "
+    accepts = f"It accepts `previous` or a release that has served; on the host: {there}. "
     accepts += f'Example: gunicorn_release: "{newest[-1] if newest else "previous"}"'
     got = f"gunicorn_release: got {str(desired['restore'])!r}"
     if not identity:
         yield f"{got}, but nothing served before on the host. {accepts}"
-    elif identity not in generations:
+    elif identity not in releases:
         yield f"{got}, which is not on the host. {accepts}"
     elif identity not in served:
         yield f"{got}, which never took traffic. {accepts}"
     else:
-        for kind, part in (("releases", "release"), ("venvs", "venv")):
-            outside = part == "release" and generations[identity].get("existing")
-            interpreter = observed["dead_venvs"].get(generations[identity][part]) if part == "venv" else None
+        for kind, part in (("code", "code"), ("venvs", "venv")):
+            outside = part == "code" and releases[identity].get("existing")
+            interpreter = observed["dead_venvs"].get(releases[identity][part]) if part == "venv" else None
             if interpreter:
                 yield f"{got}, but the interpreter of its venv, {interpreter}, is gone: install it again. {accepts}"
-            elif not outside and generations[identity][part] not in observed[kind]:
+            elif not outside and releases[identity][part] not in observed[kind]:
                 yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
-        lost = _lost_secrets(generations[identity].get("secrets", []), observed, identity)
+        lost = _lost_secrets(releases[identity].get("secrets", []), observed, identity)
         if lost:
-            place = f"/opt/{desired['name']}/generations/{identity}/secrets"
+            place = f"/opt/{desired['name']}/releases/{identity}/secrets"
             yield f"{got}, but of its secrets {', '.join(lost)} is gone from {place}, or not root's alone. {accepts}"
 
 
@@ -283,7 +283,7 @@ def _live_slot(observed: Mapping[str, Any]) -> str:
 
 
 def _has_served(observed: Mapping[str, Any], slot: Mapping[str, Any]) -> bool:
-    return bool(observed["generations"].get(slot["generation"], {}).get("served"))
+    return bool(observed["releases"].get(slot["release"], {}).get("served"))
 
 
 def _other(slot: str) -> str:
@@ -291,7 +291,7 @@ def _other(slot: str) -> str:
 
 
 def _unit_texts(desired: Mapping[str, Any], identity: str, slot: str) -> dict[str, str]:
-    """Unit files that must be on the host while the generation serves from the slot, by absolute path."""
+    """Unit files that must be on the host while the release serves from the slot, by absolute path."""
     prefix = f"{UNIT_DIRECTORY}/{desired['name']}"
     private = desired["private_socket"]
     slot_unit = desired["slot_unit"].replace(ID_PLACEHOLDER, identity).replace(SLOT_PLACEHOLDER, slot)
@@ -327,9 +327,9 @@ def _differing(
 def _units_to_write(
     desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, slot: str, switch: bool, force: bool
 ) -> dict[str, str]:
-    """Unit files to write, name to text, but for the public socket's, which is written once the generation is proven.
+    """Unit files to write, name to text, but for the public socket's, which is written after the check.
 
-    The unit of the check names the generation too, and is looked at only when there is one to check.
+    The unit of the check names the release too, and is looked at only when there is one to check.
     """
     texts = _unit_texts(desired, identity, slot)
     differing = {path: texts[path] for path in (texts if force else _differing(texts, observed["files"]))}
@@ -339,14 +339,14 @@ def _units_to_write(
     return {path.rsplit("/", 1)[-1]: text for path, text in differing.items()}
 
 
-def _differing_generation_files(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> list[str]:
-    directory = f"/opt/{desired['name']}/generations/{identity}"
-    texts = {f"{directory}/{name}": text for name, text in desired["generation_files"].items()}
+def _differing_release_files(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> list[str]:
+    directory = f"/opt/{desired['name']}/releases/{identity}"
+    texts = {f"{directory}/{name}": text for name, text in desired["release_files"].items()}
     return _differing(texts, observed["files"], observed["user"].get("group", desired["user"]), "0640")
 
 
 def _lost_secrets(names: Iterable[str], observed: Mapping[str, Any], identity: str) -> list[str]:
-    """Secrets of a generation that are not there, or not for root alone. What is in them the id tells."""
+    """Secrets of a release that are not there, or not for root alone. What is in them the id tells."""
     return [name for name in names if name not in observed["secrets"].get(identity, [])]
 
 
@@ -382,24 +382,24 @@ def build_remains(name: str) -> list[str]:
 
 
 def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str, previous: str) -> list[str]:
-    """What nothing needs: old generations, what only they used, what an interrupted run left, rotation of no files."""
+    """What nothing needs: old releases, what only they used, what an interrupted run left, rotation of no files."""
     root = f"/opt/{desired['name']}"
-    generations = observed["generations"]
-    # A generation that never served is nothing to go back to.
-    served = [item for item, record in generations.items() if record["served"]]
-    newest = sorted(served, key=lambda item: generations[item].get("created", ""), reverse=True)
+    releases = observed["releases"]
+    # A release that never served is nothing to go back to.
+    served = [item for item, record in releases.items() if record["served"]]
+    newest = sorted(served, key=lambda item: releases[item].get("created", ""), reverse=True)
     wanted = [identity, previous, *(item for item in newest if item not in (identity, previous))]
     keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
-    releases = {desired["release"], *(generations[item]["release"] for item in keep if item in generations)}
+    code = {desired["code"], *(releases[item]["code"] for item in keep if item in releases)}
     built = {desired["venv"], *desired["tools"]}
-    venvs = {*built, *(generations[item]["venv"] for item in keep if item in generations)}
-    wanted_parts = {"generations": {identity}, "releases": {desired["release"]}, "venvs": built}
+    venvs = {*built, *(releases[item]["venv"] for item in keep if item in releases)}
+    wanted_parts = {"releases": {identity}, "code": {desired["code"]}, "venvs": built}
     ours = {f"{root}/{kind}/{item}" for kind, items in wanted_parts.items() for item in items}
     ours.update(build_remains(desired["name"]) if desired["venv"] not in observed["venvs"] else [])
     rotated = _log_rotation(desired)
     return [
-        *(f"{root}/generations/{item}" for item in generations if item not in keep),
-        *(f"{root}/releases/{item}" for item in observed["releases"] if item not in releases),
+        *(f"{root}/releases/{item}" for item in releases if item not in keep),
+        *(f"{root}/code/{item}" for item in observed["code"] if item not in code),
         *(f"{root}/venvs/{item}" for item in (*observed["venvs"], *observed["dead_venvs"]) if item not in venvs),
         *(path for path in observed["unfinished"] if path not in ours),
         *(path for path in [LOG_ROTATION.format(name=desired["name"])] if path in observed["files"] and not rotated),
@@ -511,7 +511,7 @@ def _option_problems(observed: Mapping[str, Any]) -> Iterable[str]:
 
 def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
     name = desired["name"]
-    for path in observed["foreign"]:
+    for path in observed["unmanaged"]:
         yield (
             f"gunicorn_name: got {name!r}, but {path} exists and the role did not make it. It accepts a name that is "
             f"free. Example: gunicorn_name: {name}-web"
@@ -521,7 +521,7 @@ def _name_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> I
 def _port_problems(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Iterable[str]:
     """Say who has an address: another application of the role, also one that is stopped, or somebody else."""
     for address in map(_as_parsed, (address["listen_stream"] for address in desired["addresses"])):
-        holder, way_out = _neighbour_at(address, observed), ""
+        holder, way_out = _other_app_at(address, observed), ""
         if holder:
             way_out = f"`systemctl disable --now {holder}.socket {holder}` on the host first"
             holder = f"the application {holder!r} of this host has"
@@ -549,9 +549,9 @@ def _as_parsed(listen_stream: str) -> bind.Address:
     return bind.parse(f"unix:{listen_stream}" if listen_stream.startswith("/") else listen_stream)
 
 
-def _neighbour_at(address: bind.Address, observed: Mapping[str, Any]) -> str:
+def _other_app_at(address: bind.Address, observed: Mapping[str, Any]) -> str:
     """Name of the role's other application that an address belongs to."""
-    for name, addresses in observed["neighbours"].items():
+    for name, addresses in observed["other_apps"].items():
         if any(bind.clash(address, _as_parsed(each)) for each in addresses):
             return str(name)
     return ""
@@ -563,8 +563,8 @@ def _listener_at(address: bind.Address, desired: Mapping[str, Any], observed: Ma
     socket = observed["units"][f"{desired['name']}.socket"]
     public = socket["Listen"] if socket["ActiveState"] == "active" else []
     # Its slots hold their addresses on where somebody has stopped the socket.
-    running = [slot["generation"] for slot in observed["slots"].values() if slot["active"]]
-    records = [observed["generations"].get(identity, {}) for identity in running]
+    running = [slot["release"] for slot in observed["slots"].values() if slot["active"]]
+    records = [observed["releases"].get(identity, {}) for identity in running]
     held = [each["listen_stream"] for record in records for each in record.get("addresses", [])]
     if address.path:
         taken = address.path in observed["listening_paths"] and address.path not in (*public, *held)
@@ -594,7 +594,7 @@ def _in_the_way(held: str, wanted: str) -> bool:
 
 
 def _changed_files(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
-    """Files of the generation that serves, and of its units, that are not as they were made."""
+    """Files of the release that serves, and of its units, that are not as they were made."""
     live = plan["old_slot"]
     texts = {
         **_unit_texts(desired, plan["id"], live),
@@ -602,8 +602,8 @@ def _changed_files(desired: Mapping[str, Any], observed: Mapping[str, Any], plan
     }
     lost = _lost_secrets(desired["secrets"], observed, plan["id"])
     return [
-        *_differing_generation_files(desired, observed, plan["id"]),
-        *(f"/opt/{desired['name']}/generations/{plan['id']}/secrets/{name}" for name in lost),
+        *_differing_release_files(desired, observed, plan["id"]),
+        *(f"/opt/{desired['name']}/releases/{plan['id']}/secrets/{name}" for name in lost),
         *_differing(texts, observed["files"]),
     ]
 
@@ -611,9 +611,9 @@ def _changed_files(desired: Mapping[str, Any], observed: Mapping[str, Any], plan
 def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     """Say in a few lines what will change and why."""
     lines = []
-    generations = observed["generations"]
+    releases = observed["releases"]
     last = plan["serving"] or observed["current"]
-    old = generations.get(last, {})
+    old = releases.get(last, {})
     if plan["serving"] != plan["id"]:
         before = "nothing serves yet"
         if plan["serving"]:
@@ -621,8 +621,8 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
         elif old:
             before = "nothing serves now" + (f", {last} was the last" if last != plan["id"] else "")
         if desired["restore"]:
-            before += f"; it was made {generations[plan['id']]['created']}"
-        lines.append(f"{desired['name']}: generation {plan['id']} starts in slot {plan['slot']}; {before}")
+            before += f"; it was made {releases[plan['id']]['created']}"
+        lines.append(f"{desired['name']}: release {plan['id']} starts in slot {plan['slot']}; {before}")
         if old and last != plan["id"]:
             words = difference.differences(old, desired, observed["files"], plan["id"])
             lines.append("what differs: " + " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words))
@@ -631,11 +631,11 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
     elif plan["switch"]:
         changed = _changed_files(desired, observed, plan)
         why = f"its files were changed: {', '.join(changed)}" if changed else "its public socket is not as it was"
-        lines.append(f"{desired['name']}: generation {plan['id']} starts again in slot {plan['slot']}: {why}")
+        lines.append(f"{desired['name']}: release {plan['id']} starts again in slot {plan['slot']}: {why}")
     if plan["missing_packages"]:
         lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))
     if plan["socket_change"] and plan["serving"]:
-        closed = ": its port is closed until the new generation is started" if plan["socket"]["conflict"] else ""
+        closed = ": its port is closed until the new release is started" if plan["socket"]["conflict"] else ""
         lines.append("the public socket changes" + closed)
     lines += [f"write {path}, to rotate the log files" for path in plan["log_rotation"] if not desired["force"]]
     lines += [f"firewall: {rule['action']} {firewall.rule_text(rule)}" for rule in plan["rules"] if plan["firewall"]]

@@ -32,10 +32,10 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     Returns the plan: ``units``, ``chown_to_root``, ``users`` and ``paths``, as the module ``gunicorn_remove`` documents
     them, ``obsolete_rules``, ``remove_packages``, ``stages`` (those with something to do) and ``summary`` for people.
     """
-    name, foreign = desired["name"], observed["foreign"]
+    name, unmanaged = desired["name"], observed["unmanaged"]
     build = build_unit.unit_path(name)
-    units = [path for path in observed["files"] if path.startswith(f"{UNIT_DIRECTORY}/") and path not in foreign]
-    units += [build] if build in observed["unfinished"] and build not in foreign else []
+    units = [path for path in observed["files"] if path.startswith(f"{UNIT_DIRECTORY}/") and path not in unmanaged]
+    units += [build] if build in observed["unfinished"] and build not in unmanaged else []
     # systemd takes the name of the service back from the slot that has it, where there is one.
     lost = observed["live"] and f"{UNIT_DIRECTORY}/{name}-{observed['live']}.service" not in units
     alias = [f"{UNIT_DIRECTORY}/{name}.service"] if lost else []
@@ -43,16 +43,16 @@ def make_removal(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dic
     user = [name] if observed["user"].get("gecos") == USER_COMMENT.format(name=name) else []
     builder = [f"{name}-build"] if observed["build_user"].get("gecos") == build_unit.COMMENT.format(name=name) else []
     staying = _why_packages_stay(desired, observed)
-    packages = observed["brought"] if desired["remove_packages"] and not staying else []
+    packages = observed["installed_by_role"] if desired["remove_packages"] and not staying else []
     paths = list(_paths(desired, observed, written))
     rules = observed["firewall"]["rules"] if observed["firewall"]["installed"] else []
     enabled = observed["firewall"]["enabled"]
     plan = {
         "problems": [],
         "name": name,
-        "unshown": [],
+        "check_mode_limits": [],
         "id": "",
-        "serving": next((slot["generation"] for slot in observed["slots"].values() if slot["active"]), ""),
+        "serving": next((slot["release"] for slot in observed["slots"].values() if slot["active"]), ""),
         "units": [*units, *alias],
         "chown_to_root": written if user and not desired["remove_data"] else [],
         "users": [*user, *builder],
@@ -91,7 +91,7 @@ def _paths(desired: Mapping[str, Any], observed: Mapping[str, Any], written: lis
     if RUNTIME in shared and not observed["applications"] and all(_is_ours(name, item) for item in shared[RUNTIME]):
         yield RUNTIME
     root = f"/opt/{name}"
-    if observed["root"] and root not in observed["foreign"]:
+    if observed["root"] and root not in observed["unmanaged"]:
         yield root  # it bears the mark of the role, so it goes last
 
 
@@ -104,9 +104,11 @@ def _why_packages_stay(desired: Mapping[str, Any], observed: Mapping[str, Any]) 
     """Why the Debian packages that the role installed are not removed; empty where they may be."""
     if observed["applications"]:
         return f"{', '.join(observed['applications'])} may need them"
-    if "ufw" in observed["brought"] and observed["firewall"]["enabled"]:
+    if "ufw" in observed["installed_by_role"] and observed["firewall"]["enabled"]:
         return "ufw is among them and on; after `ufw disable`, gunicorn_remove_packages: true removes them"
-    if "ufw" in observed["brought"] and any(rule["comment"] != SSH_COMMENT for rule in observed["firewall"]["foreign"]):
+    if "ufw" in observed["installed_by_role"] and any(
+        rule["comment"] != SSH_COMMENT for rule in observed["firewall"]["unmanaged"]
+    ):
         return "ufw is among them and has rules that are not the role's (`ufw show added`)"
     return "" if desired["remove_packages"] else "gunicorn_remove_packages: true removes them"
 
@@ -122,19 +124,19 @@ def _summary(
     name = desired["name"]
     if plan["units"]:
         serving = plan["serving"]
-        yield f"{name}: " + (f"generation {serving} stops serving" if serving else "its units go; nothing serves")
+        yield f"{name}: " + (f"release {serving} stops serving" if serving else "its units go; nothing serves")
     yield from (f"firewall: withdraw {firewall.rule_text(rule)}" for rule in plan["obsolete_rules"])
     yield from (f"remove {path}" for path in plan["paths"])
     yield from (f"remove the user {user}" for user in plan["users"])
     if plan["remove_packages"]:
         yield f"remove the Debian packages {', '.join(plan['remove_packages'])}"
-    elif observed["brought"]:
-        yield f"stays: the Debian packages {', '.join(observed['brought'])}: {staying}"
+    elif observed["installed_by_role"]:
+        yield f"stays: the Debian packages {', '.join(observed['installed_by_role'])}: {staying}"
     if written and not desired["remove_data"]:
         owner = ", root's from now on" if plan["chown_to_root"] else ""
         yield f"stays: {' and '.join(written)}{owner}; gunicorn_remove_data: true removes what the application wrote"
     if observed["firewall"]["enabled"] and any(
-        rule["comment"] == SSH_COMMENT for rule in observed["firewall"]["foreign"]
+        rule["comment"] == SSH_COMMENT for rule in observed["firewall"]["unmanaged"]
     ):
         yield "stays: ufw, which is on, and its rules for SSH"
-    yield from (f"stays: {path}, which the role did not make" for path in observed["foreign"])
+    yield from (f"stays: {path}, which the role did not make" for path in observed["unmanaged"])

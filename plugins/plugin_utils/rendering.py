@@ -2,7 +2,7 @@
 # MIT License (see LICENSE)
 """Write the texts of a release from the role's templates, with plain Jinja.
 
-The bytes decide the id of a generation: a line break more or less is another one on every host.
+The bytes decide the id of a release: a line break more or less is another one on every host.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ TEMPLATES = _load()
 
 @dataclass(frozen=True)
 class Texts:
-    """What a deploy writes; units have placeholders where the generation and its slot will be."""
+    """What a deploy writes; units have placeholders where the release and its slot will be."""
 
     slot_unit: str
     check_unit: str
@@ -66,8 +66,8 @@ class Texts:
     public_socket: str
     log_rotation: str
     """Empty where the logs go to the journal."""
-    generation_files: dict[str, str]
-    """By their names in the directory of the generation."""
+    release_files: dict[str, str]
+    """By their names in the directory of the release."""
 
 
 def render(release: Release) -> Texts:
@@ -83,5 +83,5 @@ def render(release: Release) -> Texts:
         private_socket=write("private.socket"),
         public_socket=write("public.socket"),
         log_rotation=write("logrotate") if release.app.logs == "files" else "",
-        generation_files={name: write(name) for name in ("gunicorn.conf.py", "environment", "before_activate")},
+        release_files={name: write(name) for name in ("gunicorn.conf.py", "environment", "before_activate")},
     )

@@ -59,10 +59,12 @@ def problems(secrets: Mapping[Any, Any]) -> Iterator[str]:
 def digest(secrets: Mapping[str, str], name: str) -> str:
     """Digest of all secrets of the application `name`; empty where there are none.
 
-    It becomes part of a generation's id, which everybody on the host may read, together with all else that is in there.
+    It becomes part of a release's id, which everybody on the host may read, together with all else that is in there.
     Therefore it is made to be slow (some 50 ms and 16 MiB for each guess), and has another salt for each application.
     """
     if not secrets:
         return ""
-    told = b"".join(b"%d:%s" % (len(part), part) for pair in sorted(secrets.items()) for part in map(str.encode, pair))
-    return hashlib.scrypt(told, salt=f"pyweb.deploy {name}".encode(), n=2**14, r=8, p=1, dklen=32).hex()
+    framed = b"".join(
+        b"%d:%s" % (len(part), part) for pair in sorted(secrets.items()) for part in map(str.encode, pair)
+    )
+    return hashlib.scrypt(framed, salt=f"pyweb.deploy {name}".encode(), n=2**14, r=8, p=1, dklen=32).hex()

@@ -16,14 +16,14 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import plain
 
-_RELOAD = "leave it out; deploy again, the old generation serves until the new one is healthy"
+_RELOAD = "leave it out; deploy again, the old release serves until the new one is healthy"
 
 OWNED_SETTINGS = {
     "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
-    "chdir": "leave it out; it is the directory of the release",
+    "chdir": "leave it out; it is the directory of the code",
     "check_config": "leave it out; Gunicorn would end after it, and the role checks each configuration anyway",
     "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
-    "control_socket": "leave it out; each running generation has its own below /run/gunicorn",
+    "control_socket": "leave it out; each running release has its own below /run/gunicorn",
     "daemon": "leave it out; systemd runs the service in the background",
     "default_proc_name": "set proc_name, which wins over it",
     "group": "set gunicorn_user; the service runs with that user's group",
@@ -51,7 +51,7 @@ OWNED_SETTINGS = {
 RESERVED_ENVIRONMENT = {
     "CREDENTIALS_DIRECTORY": "systemd sets it",
     "GUNICORN_CMD_ARGS": "set gunicorn_settings; it would win over the configuration file",
-    "GUNICORN_GENERATION": "it tells the application which generation it runs in",
+    "GUNICORN_RELEASE": "it tells the application which release it runs in",
     "LISTEN_FDS": "systemd sets it",
     "LISTEN_PID": "systemd sets it",
     "NOTIFY_SOCKET": "systemd sets it",

@@ -149,14 +149,14 @@ def run_with_lock(
 
 def wait_for_lock(action: ActionBase, name: str, last_run: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
     """Acquire the lock of an application; where a module of an interrupted run still works, say so and wait for it."""
-    until, told = time.monotonic() + PATIENCE, False
+    until, said = time.monotonic() + PATIENCE, False
     while True:
         result = run_with_lock(action, "pyweb.deploy.gunicorn_lock", {"name": name}, task_vars, last_run=last_run)
         if not result.get("working") or time.monotonic() >= until:
             return result
-        if not told:
+        if not said:
             action._display.display(f"{result['msg']}. Waiting for it, at most {PATIENCE // 60} minutes")
-        told = True
+        said = True
         time.sleep(PAUSE)
 
 

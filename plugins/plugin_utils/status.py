@@ -23,14 +23,14 @@ NOTHING = "-"
 """What a cell of the table says where there is nothing to say."""
 
 COLUMNS = (
-    *("host", "application", "state", "generation", "up", "gunicorn", "python", "workers", "memory", "health"),
+    *("host", "application", "state", "release", "up", "gunicorn", "python", "workers", "memory", "health"),
     "drift",
 )
 
 _KNOWN_LATER: Row = {
     "because": "",
     "described": False,
-    **dict.fromkeys(("generation", "since", "up", "gunicorn", "python", "workers", "memory", "health", "drift")),
+    **dict.fromkeys(("release", "since", "up", "gunicorn", "python", "workers", "memory", "health", "drift")),
     "drift_unknown": "",
 }
 
@@ -45,12 +45,18 @@ def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> d
       ``plan``: what a deploy would do, as `plan.make_plan` says it, or empty; ``unknown``: why there is none.
     """
     rows = [row for host, found in hosts.items() for row in _rows_of(host, found)]
-    unwell: dict[str, list[str]] = {}
+    unhealthy: dict[str, list[str]] = {}
     for row in rows:
         complaint = _complaint(row, strict)
         if complaint:
-            unwell.setdefault(row["host"], []).append(complaint)
-    return {"made": made, "strict": strict, "well": bool(rows) and not unwell, "applications": rows, "unwell": unwell}
+            unhealthy.setdefault(row["host"], []).append(complaint)
+    return {
+        "made": made,
+        "strict": strict,
+        "well": bool(rows) and not unhealthy,
+        "applications": rows,
+        "unhealthy": unhealthy,
+    }
 
 
 def _rows_of(host: str, found: Mapping[str, Any]) -> list[Row]:
@@ -81,7 +87,7 @@ def _rows_of(host: str, found: Mapping[str, Any]) -> list[Row]:
 
 def _seen(application: Mapping[str, Any]) -> Row:
     """What can be said of an application that the role put on a host."""
-    keys = ("generation", "since", "up", "gunicorn", "python", "workers", "memory", "health")
+    keys = ("release", "since", "up", "gunicorn", "python", "workers", "memory", "health")
     state, because = _state(application)
     return {**{key: application[key] for key in keys}, "state": state, "because": one_line(because)}
 
@@ -89,8 +95,8 @@ def _seen(application: Mapping[str, Any]) -> Row:
 def _state(application: Mapping[str, Any]) -> tuple[str, str]:
     """Give the word for the state of an application, and what explains it."""
     state, socket, health = application["state"], application["socket"], application["health"]
-    if not application["generation"]:
-        return NOT_DEPLOYED, "no generation has served"
+    if not application["release"]:
+        return NOT_DEPLOYED, "no release has served"
     if state in ("inactive", "deactivating"):
         return STOPPED, "the next request starts it" if socket == "active" else ""
     if state not in ("active", "reloading"):
@@ -98,7 +104,7 @@ def _state(application: Mapping[str, Any]) -> tuple[str, str]:
     if socket != "active":
         return FAILED, f"its public socket is {socket}"
     if not health:
-        return FAILED, "its health check is unknown: generation.json is gone"
+        return FAILED, "its health check is unknown: release.json is gone"
     return (FAILED, health["problem"]) if health["problem"] else (HEALTHY, "")
 
 
@@ -175,7 +181,7 @@ def table(found: Mapping[str, Any]) -> list[str]:
 
 def as_json(found: Mapping[str, Any]) -> str:
     """Write it for other programs."""
-    return json.dumps({key: value for key, value in found.items() if key != "unwell"}, indent=2) + "\n"
+    return json.dumps({key: value for key, value in found.items() if key != "unhealthy"}, indent=2) + "\n"
 
 
 def states(rows: Iterable[Row]) -> dict[str, int]:

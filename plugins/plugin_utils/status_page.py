@@ -35,7 +35,7 @@ ul { margin: .5rem 0 0; padding-left: 1.1rem; }
 """
 
 _LABELS = {
-    "generation": "Generation",
+    "release": "Release",
     "up": "Up for",
     "since": "Since (UTC)",
     "gunicorn": "Gunicorn",

@@ -107,7 +107,7 @@ class Summary:
         row.done = not plan["work"] and not plan["problems"]
 
     def switched(self, host: str, now: float) -> None:
-        """Note that the planned generation serves."""
+        """Note that the planned release serves."""
         self.seen(host, now).switched = True
 
     def released(self, host: str, now: float) -> None:

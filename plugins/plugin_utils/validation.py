@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, requirements
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
     bind,
     gunicorn_registry,
@@ -55,7 +55,7 @@ OWNED_DIRECTIVES = {
     "Type": "leave it out; Gunicorn speaks systemd's notify protocol",
     "User": "set gunicorn_user",
     "WatchdogSec": "set timeout in gunicorn_settings; Gunicorn sends systemd no signs of life, and would be killed",
-    "WorkingDirectory": "leave it out; it is the directory of the release",
+    "WorkingDirectory": "leave it out; it is the directory of the code",
 }
 """Directives of the service unit that the role manages, with what to do instead."""
 
@@ -68,7 +68,7 @@ ROLLING = ("gunicorn_serial", "gunicorn_max_fail_percentage", *TASK_FILES)
 """What says how a run goes from host to host."""
 
 RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases", *ROLLING)
-"""What counts where ``gunicorn_release`` says to go back; the generation's record has the rest."""
+"""What counts where ``gunicorn_release`` says to go back; the release's record has the rest."""
 
 REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages", *ROLLING)
 """What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
@@ -263,7 +263,7 @@ def _seconds(value: Any) -> Iterator[str]:
 
 def _release(value: Any) -> Iterator[str]:
     if not re.fullmatch(r"(previous|[0-9a-f]{12})?", str(value)):
-        yield "it is neither `previous` nor the id of a generation"
+        yield "it is neither `previous` nor the id of a release"
 
 
 def _mapping(value: Any) -> Iterator[str]:
@@ -537,7 +537,7 @@ VARIABLES: dict[str, Variable] = {
         "a whole number of seconds from 1 to 99999", "gunicorn_before_activate_timeout: 1800", _seconds
     ),
     "gunicorn_release": Variable(
-        "`previous`, the id of a generation that is on the host, in quotes, or an empty string to deploy",
+        "`previous`, the id of a release that is on the host, in quotes, or an empty string to deploy",
         'gunicorn_release: "3fa92c1b0d4e"',
         _release,
     ),
@@ -665,19 +665,19 @@ def _messages(values: Mapping[str, Any], found: Iterable[Problem]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, reason in found:
         reasons.setdefault(name, []).append(reason)
-    return [_about(values, name, told) for name, told in reasons.items()]
+    return [_about(values, name, each) for name, each in reasons.items()]
 
 
 def _about(values: Mapping[str, Any], name: str, reasons: list[str]) -> str:
     """Write the message about a variable: what it got, why that can't be, what it accepts, an example."""
     variable, got = VARIABLES[name], values[name]
-    told = [_CREDENTIALS.sub("***@", reason) for reason in reasons]
+    masked = [_CREDENTIALS.sub("***@", reason) for reason in reasons]
     shown = [f"got {_CREDENTIALS.sub('***@', repr(got))}"] if variable.may_show else []
-    if len(told) == 1:
-        first = ": ".join([name, *shown, *told]) + "."
+    if len(masked) == 1:
+        first = ": ".join([name, *shown, *masked]) + "."
     else:
         first = (
-            ": ".join([name, *shown, "several things are wrong:"]) + "".join(f"\n  - {each}" for each in told) + "\n "
+            ": ".join([name, *shown, "several things are wrong:"]) + "".join(f"\n  - {each}" for each in masked) + "\n "
         )
     return f"{first} It accepts {variable.accepts}. Example: {variable.example}"
 
@@ -877,11 +877,11 @@ def _lock_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     name = "gunicorn_requirements"
     paths = [values[name]] if _is_text(values[name]) else values[name]
     for path in paths:
-        if locks.needs_uv(path) and values["gunicorn_installer"] != "uv":
+        if lock_files.needs_uv(path) and values["gunicorn_installer"] != "uv":
             yield name, f"pip doesn't install from {path}; set gunicorn_installer: uv"
-        elif locks.is_lock(path) and len(paths) > 1:
+        elif lock_files.is_lock(path) and len(paths) > 1:
             yield name, f"{path} is a lock file, which stands alone"
-        elif locks.is_pylock(path):
+        elif lock_files.is_pylock(path):
             yield from _pylock_problems(values, path)
 
 

@@ -107,7 +107,7 @@ def leftovers(site: Site) -> list[str]:
     check = site.shell(f"systemctl is-active {site.name}-check.service")
     if check not in ("inactive", "failed"):
         found.append(f"check: {check}")
-    for parts, mark in (("releases", ".complete"), ("venvs", ".complete"), ("generations", "generation.json")):
+    for parts, mark in (("code", ".complete"), ("venvs", ".complete"), ("releases", "release.json")):
         unfinished = site.shell(f"for part in {parts}/*; do test -e $part/{mark} || echo $part; done")
         found += [f"unfinished: {part}" for part in unfinished.split()]
     found += site.shell(f"ls -d build /run/systemd/system/{site.name}-build.service 2>/dev/null; true").split()

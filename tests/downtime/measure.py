@@ -145,20 +145,20 @@ class Measurement:
             assert set(self.counts[kind].answers) == {self.before}
 
     def the_new_one_was_tried(self) -> None:
-        """Hold that the change reached nobody for long: the old generation answered before, meanwhile and after."""
+        """Hold that the change reached nobody for long: the old release answered before, meanwhile and after."""
         assert self.after == self.before
         for kind in KINDS:
             for text, seen in self.counts[kind].answers.items():
                 assert text == self.before or self.started < seen.first <= seen.asked < self.ended
 
     def the_new_one_took_over(self) -> None:
-        """Hold that the old generation answered before and the new one after, and nothing else ever."""
+        """Hold that the old release answered before and the new one after, and nothing else ever."""
         assert self.after != self.before
         for kind in KINDS:
             answers = self.counts[kind].answers
             assert set(answers) == {self.before, self.after}
             assert answers[self.after].first > self.started
-            assert answers[self.before].asked < self.ended, "the old generation answers nobody after the play"
+            assert answers[self.before].asked < self.ended, "the old release answers nobody after the play"
 
 
 @dataclass
@@ -207,7 +207,7 @@ class Site:
         self.server.run(f"systemctl disable --now {self.name}.socket; systemctl stop '{self.name}*'", check=False)
 
     def answer(self) -> str:
-        """The mark and the generation that serve, by the answer of the site itself."""
+        """The mark and the release that serve, by the answer of the site itself."""
         return self.server.get(port=self.port).split("\n", 1)[0]
 
     def answers(self) -> bool:

@@ -48,7 +48,7 @@ has eight connections that it keeps, and at the same time opens a fresh one for 
 of them ask once a second, the rest 17 times. About two requests in a hundred take a second to answer (with Tornado,
 which a WSGI application keeps waiting meanwhile, 0.2 s), so that there are always some under way.
 
-A request has failed when the answer is anything but complete, with status 200, and from a generation that may serve:
+A request has failed when the answer is anything but complete, with status 200, and from a release that may serve:
 the connection was refused or reset, it was closed without an answer or in the middle of one, the answer took longer
 than ten seconds, had another status or another text. Nothing that failed is tried again. There is one exception, which
 HTTP allows and every client makes (RFC 9110, 9.2.2): where a *reused* connection turns out to be closed at once, before
@@ -58,7 +58,7 @@ The longest gap is the longest time between two answers, over all connections of
 each site was once restarted under load, which makes clients wait. The longest gap of a deploy has to be less than
 1/{part} of the longest one then. *Kept* and *fresh* are the two kinds of connections.
 
-Before the play only the old generation may answer, after it only the new one.
+Before the play only the old release may answer, after it only the new one.
 
 ## Changes
 
@@ -70,7 +70,7 @@ For comparison, a restart (`systemctl restart`) instead of a deploy:
 
 ## Broken releases
 
-Each play failed, and said why. The old generation served on. Where a release passed its check and was found out beside
+Each play failed, and said why. The old release served on. Where a release passed its check and was found out beside
 the old one, it answered too until then. *Mended* is the next good deploy.
 
 {broken}
@@ -83,7 +83,7 @@ was killed a second after it had begun to serve, that was:
 ## A reboot
 
 The server restarted under load. Connections that fail while it is down can't be avoided and are counted apart, as
-*down*. From the first answer on, none failed, and only the generation that was active answered.
+*down*. From the first answer on, none failed, and only the release that was active answered.
 
 {reboot}
 """

@@ -161,7 +161,7 @@ def test_an_update_that_is_killed_while_code_arrives(updated: Site) -> None:
     many.mkdir()
     for number in range(5000):
         (many / f"{number}.py").write_text(f"# {number}\n")
-    half = "ls -d {name}/releases/.*.new"
+    half = "ls -d {name}/code/.*.new"
     old, updated.mark = updated.mark, "cut-code"
     environment = cut_during(updated, half, KILL_MODULE)
     there: list[str] = []

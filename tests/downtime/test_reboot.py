@@ -1,4 +1,4 @@
-"""A server that restarts under load: the port comes back by itself, and nobody but the active generation answers."""
+"""A server that restarts under load: the port comes back by itself, and nobody but the active release answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NOBODY_THERE = ("refused", "no connection")
 
 
 @pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
-def test_after_a_reboot_the_same_generation_serves(site: Site) -> None:
+def test_after_a_reboot_the_same_release_serves(site: Site) -> None:
     if not site.shell("readlink previous"):
         site.mark = "rebooted"
-        assert site.deploy(), "both slots have a generation"
+        assert site.deploy(), "both slots have a release"
     before = site.answer()
     assert before.startswith(f"{site.mark} ")
     container = f"pyweb-{site.server.name}"

@@ -112,10 +112,10 @@ def unit_of(unit: str) -> str:
 
 
 def path_of(path: str) -> str:
-    """Name what a path is part of: a release is made as a whole, an installed package brings files to /etc."""
+    """Name what a path is part of: code is brought as a whole, an installed package brings files to /etc."""
     for pattern, name in (
-        (r"(/opt/\w+/(?:releases|venvs)/[^/]+).*", "{0}"),
-        (r"/opt/\w+/generations/\w+/secrets.*", "secrets"),
+        (r"(/opt/\w+/(?:code|venvs)/[^/]+).*", "{0}"),
+        (r"/opt/\w+/releases/\w+/secrets.*", "secrets"),
         (r"/etc/ufw(?:/.*)?", "ufw"),
         (r"/etc/systemd/system/(?:[\w.]+\.wants/)?(\w+)\.(service|socket)", "unit {0}.{1}"),
         (r"(/etc/systemd/system/\w+-\w+\.(?:service|socket)|/etc/logrotate\.d/pyweb.*)", "{0}"),
@@ -149,7 +149,7 @@ def lines_of(state: str) -> Iterator[tuple[str, str]]:
 def different(before: str, after: str) -> dict[str, list[str]]:
     """Give each thing that is not as it was, with the lines that tell so."""
     found: dict[str, list[str]] = {}
-    # A removed generation or release goes with all that is in it.
+    # A removed release, code or venv goes with all that is in it.
     directories = [set(re.findall(r"^path (\S+) d ", state, re.MULTILINE)) for state in (before, after)]
     gone = tuple(f"{path}/" for path in directories[0] - directories[1])
     for thing, line in sorted(set(lines_of(before)) ^ set(lines_of(after))):

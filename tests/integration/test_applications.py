@@ -51,7 +51,7 @@ class Host:
         return play
 
     def running(self) -> dict[str, str]:
-        """What runs, by application: process, start and generation."""
+        """What runs, by application: process, start and release."""
         names = "MainPID,InvocationID,ActiveState,ActiveEnterTimestampMonotonic"
         return {
             name: self.server.run(
@@ -203,7 +203,7 @@ def test_django_with_static_files(host: Host, tmp_path: Path) -> None:
         assert "immutable" in answer.headers["Cache-Control"]
         assert "{" in body
     manifests = host.server.run("cd /var/lib/gunicorn/wiki/manifests && ls */staticfiles.json | xargs dirname").split()
-    assert sorted(manifests) == sorted(host.server.run("ls /opt/wiki/generations").split()), "each has its own"
+    assert sorted(manifests) == sorted(host.server.run("ls /opt/wiki/releases").split()), "each has its own"
 
 
 class WebSocket:

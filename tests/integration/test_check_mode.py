@@ -22,7 +22,7 @@ from .prediction import CALLBACK, different, read, state_of
 SITE, ROLLBACK, REMOVE = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("site", "rollback", "remove"))
 
 PASSING = {
-    "unit hello-check": "it proves the generation in private, and is stopped again in the same run",
+    "unit hello-check": "it checks the release in private, and is stopped again in the same run",
     "unit hello.service": "the name of the service goes back to the slot that serves, and on to the next one",
 }
 """What both runs tell and what is not there any more when the run is over, with the reason."""
@@ -110,10 +110,10 @@ def cut_off(site: Site, condition: str, during: bool = False) -> None:
     assert play.rc == -9, play.output
 
 
-def leave_half_a_release(site: Site) -> None:
-    complete = "ls /opt/hello/releases/*/.complete | wc -l"
+def leave_half_of_the_code(site: Site) -> None:
+    complete = "ls /opt/hello/code/*/.complete | wc -l"
     cut_off(site, f"[ $({complete}) -gt {site.server.run(complete)} ]")
-    newest = site.server.run("ls -dtc /opt/hello/releases/* | head -n 1")
+    newest = site.server.run("ls -dtc /opt/hello/code/* | head -n 1")
     site.server.run(f"rm {newest}/.complete {newest}/wsgi.py")
 
 
@@ -136,7 +136,7 @@ STATES: dict[str, Callable[[Site], None]] = {
     "gone back": nothing,
     "converged": nothing,
     "firewall rules deleted": delete_the_rules,
-    "a release half-built": leave_half_a_release,
+    "half of the code": leave_half_of_the_code,
     "a venv half-built": leave_half_a_venv,
     "the name moved, the rest not": leave_two_slots,
     "a unit edited by hand": edit_a_unit,
@@ -208,7 +208,7 @@ PAIRS = [
     ("fresh", "first deploy"),
     ("converged", "nothing"),
     ("firewall rules deleted", "nothing"),
-    ("a release half-built", "port"),
+    ("half of the code", "port"),
     ("the service stopped", "setting, environment, secret"),
 ]
 MORE = [

@@ -19,7 +19,7 @@ from .conftest import APPLICATION, ROOT, Controller, Load, Server, main_pid, wor
 
 BUDGET: dict[str, dict[str, int]] = yaml.safe_load(Path(__file__).with_name("budget.yml").read_text())
 REMOVE, ROLLBACK = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("remove", "rollback"))
-CODE, VENVS, GENERATIONS = (f"/opt/hello/{name}" for name in ("releases", "venvs", "generations"))
+CODE, VENVS, HISTORY = (f"/opt/hello/{name}" for name in ("code", "venvs", "releases"))
 LOCK = "/run/pyweb.deploy/hello.lock"
 
 Variables = dict[str, Any]
@@ -85,7 +85,7 @@ def greeting(application: Path) -> str:
     return str(re.findall("Hello, [A-Z][a-z]+!", (application / "wsgi.py").read_text())[0])
 
 
-def generation(server: Server, link: str = "current") -> str:
+def release(server: Server, link: str = "current") -> str:
     return server.run(f"basename $(readlink /opt/hello/{link})")
 
 
@@ -119,7 +119,7 @@ def test_what_nothing_needs_goes_without_a_deploy(controller: Controller, site: 
     assert site.state() == before
 
 
-def test_the_same_commit_in_another_clone_is_the_same_generation(
+def test_the_same_commit_in_another_clone_is_the_same_release(
     controller: Controller, site: Server, variables: Variables, application: Path
 ) -> None:
     (application / "__pycache__").mkdir()
@@ -180,18 +180,18 @@ def test_code_packages_and_settings_in_one_release(site: Server, newer: Play) ->
 
 @pytest.mark.usefixtures("newer")
 def test_old_releases_are_pruned(site: Server) -> None:
-    kept = {generation(site), generation(site, "previous")}
-    assert set(site.run(f"ls {GENERATIONS}").split()) == kept
+    kept = {release(site), release(site, "previous")}
+    assert set(site.run(f"ls {HISTORY}").split()) == kept
     for part, place in (("code", CODE), ("venv", VENVS)):
-        used = {site.run(f"basename $(readlink {GENERATIONS}/{each}/{part})") for each in kept}
+        used = {site.run(f"basename $(readlink {HISTORY}/{each}/{part})") for each in kept}
         assert set(site.run(f"ls {place}").split()) == used
 
 
 def test_back_to_the_previous_one_without_an_index_or_the_source(
     controller: Controller, site: Server, variables: Variables, application: Path, newer: Play
 ) -> None:
-    before, current = generation(site, "previous"), generation(site)
-    built, rules = site.stamps(CODE, VENVS, GENERATIONS), site.run("ufw status")
+    before, current = release(site, "previous"), release(site)
+    built, rules = site.stamps(CODE, VENVS, HISTORY), site.run("ufw status")
     site.run("cp /etc/hosts /root/hosts && printf '127.0.0.1 pypi.org files.pythonhosted.org\\n' >> /etc/hosts")
     try:
         with Load(site.address) as load:
@@ -204,22 +204,22 @@ def test_back_to_the_previous_one_without_an_index_or_the_source(
     assert load.failures == []
     assert load.bodies == {"Hello, Janus!", greeting(application)}
     assert site.get() == greeting(application)
-    assert (generation(site), generation(site, "previous")) == (before, current)
-    assert site.stamps(CODE, VENVS, GENERATIONS) == built, "nothing is shipped, built or written"
+    assert (release(site), release(site, "previous")) == (before, current)
+    assert site.stamps(CODE, VENVS, HISTORY) == built, "nothing is shipped, built or written"
     assert site.run("ufw status") == rules
     nothing_to_do(controller, site, variables)
 
 
 @pytest.mark.usefixtures("newer")
 def test_an_earlier_release_that_no_longer_works_does_not_take_over(controller: Controller, site: Server) -> None:
-    code = site.run(f"readlink -f {GENERATIONS}/{generation(site, 'previous')}/code")
-    body, current, process = site.get(), generation(site), main_pid(site)
+    code = site.run(f"readlink -f {HISTORY}/{release(site, 'previous')}/code")
+    body, current, process = site.get(), release(site), main_pid(site)
     site.run(f"mv {code}/wsgi.py {code}/away.py")
     play = controller.play(site, {"gunicorn_name": "hello"}, playbook=ROLLBACK)
     site.run(f"mv {code}/away.py {code}/wsgi.py")
     assert not play
     assert "No module named 'wsgi'" in play.output
-    assert (site.get(), generation(site), main_pid(site)) == (body, current, process)
+    assert (site.get(), release(site), main_pid(site)) == (body, current, process)
 
 
 def test_what_is_not_there_can_not_be_gone_back_to(controller: Controller, site: Server, variables: Variables) -> None:
@@ -228,7 +228,7 @@ def test_what_is_not_there_can_not_be_gone_back_to(controller: Controller, site:
     assert not play
     assert (
         "gunicorn_release: got '0123456789ab', which is not on the host. "
-        "It accepts `previous` or a generation that has served"
+        "It accepts `previous` or a release that has served"
     ) in play.said.replace("''", "'")
     assert site.state() == before
 
@@ -433,7 +433,7 @@ def test_an_interpreter_that_is_upgraded_and_then_gone(
     assert again.stamps(CODE) == code, "another interpreter copies no code"
     assert load.failures == []
     assert again.run("readlink /opt/hello/current/venv") != before
-    assert f'"python": "{upgraded}"' in again.run("cat /opt/hello/current/generation.json")
+    assert f'"python": "{upgraded}"' in again.run("cat /opt/hello/current/release.json")
 
     again.run("rm -r /opt/python-x")
     gone = controller.play(again, other)

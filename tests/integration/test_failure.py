@@ -19,7 +19,7 @@ Variables = dict[str, Any]
 def ceres(
     request: pytest.FixtureRequest, controller: Controller, server: Server, variables: Variables, application: Path
 ) -> Server:
-    """Give the server with two generations that have served at least; of those it keeps three."""
+    """Give the server with two releases that have served at least; of those it keeps three."""
     variables["gunicorn_keep_releases"] = 3
     code = application / "wsgi.py"
     if server.run("grep -c Ceres /opt/hello/current/code/wsgi.py", check=False) != "1":
@@ -32,15 +32,15 @@ def ceres(
     return server
 
 
-def generations(server: Server, file: str = "") -> set[str]:
-    """Name the generations that are there, or that have this file."""
-    return set(server.run(f"cd /opt/hello/generations && ls -d */{file} | cut -d/ -f1").split())
+def releases(server: Server, file: str = "") -> set[str]:
+    """Name the releases that are there, or that have this file."""
+    return set(server.run(f"cd /opt/hello/releases && ls -d */{file} | cut -d/ -f1").split())
 
 
 def is_refused(controller: Controller, server: Server, variables: Variables, *causes: str) -> None:
     """Deploy a release that is broken: that is said, and what serves and what has served stay."""
     before = server.get(), server.run("readlink /opt/hello/current /opt/hello/previous"), main_pid(server)
-    served = generations(server, "served")
+    served = releases(server, "served")
     play = controller.play(server, variables)
     assert not play
     for cause in causes:
@@ -48,7 +48,7 @@ def is_refused(controller: Controller, server: Server, variables: Variables, *ca
     assert "goes on serving" in play.output
     now = server.get(), server.run("readlink /opt/hello/current /opt/hello/previous"), main_pid(server)
     assert now == before
-    assert generations(server, "served") == served, "a broken release doesn't eat the history"
+    assert releases(server, "served") == served, "a broken release doesn't eat the history"
     states = server.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
     assert states.count("active") == 1
     assert states[2] in ("inactive", "failed")
@@ -102,7 +102,7 @@ def test_what_breaks_only_beside_the_old_one_is_stopped_again(
     test = "import os\nif not os.environ['RUNTIME_DIRECTORY'].endswith('-check'):\n    raise RuntimeError('not here')\n"
     code.write_text(test + code.read_text())
     is_refused(controller, ceres, variables, "RuntimeError: not here")
-    assert "RuntimeError: not here" in ceres.run("cat /opt/hello/generations/*/failed")
+    assert "RuntimeError: not here" in ceres.run("cat /opt/hello/releases/*/failed")
 
 
 def test_the_next_good_release_deploys_and_what_never_served_is_gone(
@@ -114,9 +114,9 @@ def test_the_next_good_release_deploys_and_what_never_served_is_gone(
     assert play, play.output
     assert ceres.get() == "Hello, Venus!"
     assert ceres.run("basename $(readlink /opt/hello/previous)") == live
-    kept = generations(ceres)
+    kept = releases(ceres)
     assert len(kept) == 3
-    assert kept == generations(ceres, "served")
+    assert kept == releases(ceres, "served")
 
 
 def test_a_first_deploy_that_fails_leaves_nothing_that_runs(

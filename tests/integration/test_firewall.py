@@ -266,7 +266,7 @@ def test_nobody_is_locked_out(
     command = ["ssh", "-F", str(SSH_CONFIG), site.name, "echo $SSH_CLIENT"]
     here = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
     site.run(f"ufw disable && ufw insert 1 deny from {here}")
-    before = site.run("systemctl show --property MainPID hello; ls /opt/hello/generations; readlink /opt/hello/current")
+    before = site.run("systemctl show --property MainPID hello; ls /opt/hello/releases; readlink /opt/hello/current")
     change = {"ansible_timeout": 2, "gunicorn_firewall_sources": ["192.0.2.7"]}
     play = controller.play(site, {**wanted, **change}, *SHORT)
     assert not play
@@ -275,7 +275,7 @@ def test_nobody_is_locked_out(
     assert session()
     assert not is_on(site)
     assert before == site.run(
-        "systemctl show --property MainPID hello; ls /opt/hello/generations; readlink /opt/hello/current"
+        "systemctl show --property MainPID hello; ls /opt/hello/releases; readlink /opt/hello/current"
     )
     assert site.run("systemctl --failed --plain --no-legend") == ""
     site.run(f"ufw delete deny from {here}")

@@ -17,8 +17,8 @@ import pytest
 from .conftest import KILL_MODULE, Controller, Load, Server, slot
 
 WRITTEN = """
-    cd /opt/hello/generations && for each in *; do
-        if [ -e $each/generation.json ] && [ ! -e $each/served ] && [ ! -e $each/failed ]; then exit 0; fi
+    cd /opt/hello/releases && for each in *; do
+        if [ -e $each/release.json ] && [ ! -e $each/served ] && [ ! -e $each/failed ]; then exit 0; fi
     done; exit 1
 """
 BOTH = "systemctl is-active --quiet hello-blue && systemctl is-active --quiet hello-green"
@@ -40,7 +40,7 @@ def live(controller: Controller, server: Server, variables: dict[str, Any]) -> S
 @pytest.mark.parametrize(
     ("moment", "planet", "module"),
     [
-        pytest.param(WRITTEN, "Pluto", "", id="a generation is written and not checked yet"),
+        pytest.param(WRITTEN, "Pluto", "", id="a release is written and not checked yet"),
         pytest.param(BOTH, "Charon", "goes on", id="both slots are active, and the module goes on"),
         pytest.param(BOTH, "Nix", "killed", id="both slots are active, and the module is killed"),
         pytest.param(UNRECORDED, "Styx", "goes on", id="the new slot serves alone", marks=pytest.mark.full),

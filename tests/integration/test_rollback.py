@@ -1,4 +1,4 @@
-"""Going back to an earlier generation. What a rollback costs and when it fails is in test_deploy.py."""
+"""Going back to an earlier release. What a rollback costs and when it fails is in test_deploy.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Variables = dict[str, Any]
 ROLLBACK = str(ROOT / "playbooks" / "rollback.yml")
 
 
-def generation(server: Server, link: str) -> str:
+def release(server: Server, link: str) -> str:
     return server.run(f"basename $(readlink /opt/hello/{link})")
 
 
@@ -33,12 +33,12 @@ def test_back_and_forth_by_id(
     variables.update(gunicorn_health={"path": "/ready"}, gunicorn_settings={"workers": 3})
     play = controller.play(deployed, variables)
     assert play, play.output
-    first, second = generation(deployed, "previous"), generation(deployed, "current")
+    first, second = release(deployed, "previous"), release(deployed, "current")
     for wanted, answer in ((first, "World"), (second, "Janus")):
         play = controller.play(deployed, {**variables, "gunicorn_release": wanted})
         assert play, play.output
         assert deployed.get() == f"Hello, {answer}!"
-        assert generation(deployed, "current") == wanted
+        assert release(deployed, "current") == wanted
     again = controller.play(deployed, {**variables, "gunicorn_release": second})
     assert again, again.output
     assert again.changed == 0, "it serves already"

@@ -83,7 +83,7 @@ def test_a_fleet(
         ["enroll", others[0].name],
     ]
     assert others[0].get() == "Hello, World!"
-    assert others[1].run("ls /opt/hello/generations") == ids[others[1].name], "it was not touched"
+    assert others[1].run("ls /opt/hello/releases") == ids[others[1].name], "it was not touched"
 
     # The good one, and the first host is back.
     code.write_text(good.replace("World", "Fleet"))

@@ -242,7 +242,7 @@ def all_arrived(server: Server, seen_by_commands: str) -> None:
 
 
 def directory(server: Server) -> str:
-    return f"/opt/hello/generations/{current(server)}/secrets"
+    return f"/opt/hello/releases/{current(server)}/secrets"
 
 
 @pytest.mark.full
@@ -416,7 +416,7 @@ def test_the_next_secret_in_the_environment(
     assert play, play.output
     assert token(server) == CANARIES[1]
     second = current(server)
-    assert sorted(server.run("ls /opt/hello/generations").split()) == sorted([first, second]), "older secrets are gone"
+    assert sorted(server.run("ls /opt/hello/releases").split()) == sorted([first, second]), "older secrets are gone"
     assert any(CANARIES[1] in line for line in samples), "what the application starts has it in its environment"
     nobody_else_has(server, CANARIES[:2])
 
@@ -425,7 +425,7 @@ def test_the_next_secret_in_the_environment(
     assert MARKER in play.output
     assert {line.split()[0] for line in samples if MARKER in line} == {"cmdline", "environ"}
     holding = server.holding(MARKER)
-    assert f"/opt/hello/generations/{second}/environment" in holding
+    assert f"/opt/hello/releases/{second}/environment" in holding
     assert [line for line in holding.splitlines() if "Invoked with" in line] == []
     assert f"MESSAGE=gunicorn_before_activate: python -c 'import time; time.sleep(0.5)' {MARKER}" in holding
 
@@ -454,7 +454,7 @@ def test_back_to_the_secret_before(controller: Controller, server: Server, machi
     assert token(server) == CANARIES[0]
     first = current(server)
     assert first != second
-    assert sorted(server.run("ls /opt/hello/generations").split()) == sorted([first, second])
+    assert sorted(server.run("ls /opt/hello/releases").split()) == sorted([first, second])
 
 
 def token(server: Server) -> str:

@@ -48,7 +48,7 @@ def either(controller: Controller, server: Server, variables: Variables, wanted:
 def test_status_restart_stop_and_start(either: Server) -> None:
     status = either.run("systemctl status hello")
     assert "active (running)" in status
-    assert "gunicorn --config /opt/hello/generations/" in status
+    assert "gunicorn --config /opt/hello/releases/" in status
     assert either.run("systemctl is-enabled hello.socket") == "enabled"
 
     before = main_pid(either)

@@ -67,17 +67,17 @@ class Site:
         }
         return self.controller.play(self.server, wanted, *arguments, environment={"ANSIBLE_HOME": str(self.home)})
 
-    def generation(self) -> str:
+    def release(self) -> str:
         return self.server.run("readlink /opt/shop/current")
 
     def files(self) -> set[str]:
         """Each file of code and of venvs, with when it was last written."""
-        return set(self.server.stamps("/opt/shop/releases", "/opt/shop/venvs").splitlines())
+        return set(self.server.stamps("/opt/shop/code", "/opt/shop/venvs").splitlines())
 
     def built_since(self, before: set[str]) -> list[str]:
         """Of what there are new files: `code`, `venv`. What was pruned meanwhile doesn't count."""
         new = self.files() - before
-        kinds = {"code": "/opt/shop/releases/", "venv": "/opt/shop/venvs/"}
+        kinds = {"code": "/opt/shop/code/", "venv": "/opt/shop/venvs/"}
         return [kind for kind, directory in kinds.items() if any(line.startswith(directory) for line in new)]
 
 
@@ -195,7 +195,7 @@ class First:
 
     source: dict[str, Any]
     commit: str
-    generation: str
+    release: str
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def first(site: Site, repository: Repository) -> Iterator[First]:
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
         play = deploy_unseen(site, source)
         assert play, play.output
-        yield First(source, commit, site.generation())
+        yield First(source, commit, site.release())
 
 
 def test_a_branch_and_its_commit(site: Site, first: First) -> None:
@@ -228,15 +228,15 @@ def test_a_branch_that_moved_on(site: Site, first: First, repository: Repository
     assert play, play.output
     assert site.built_since(before) == ["code"], "a change of the code builds no venv"
     assert site.server.get() == "submodule second"
-    assert site.generation() != first.generation
-    assert second in site.server.run("cat /opt/shop/current/generation.json")
+    assert site.release() != first.release
+    assert second in site.server.run("cat /opt/shop/current/release.json")
 
 
 def test_a_tag_leads_back(site: Site, first: First) -> None:
     before = site.files()
     play = site.deploy({**first.source, "version": "v1"})
     assert play, play.output
-    assert site.generation() == first.generation, "it is still there"
+    assert site.release() == first.release, "it is still there"
     assert site.built_since(before) == []
     assert site.server.get() == "submodule first"
 
@@ -263,14 +263,14 @@ def test_what_cannot_be_fetched(
     other = tmp_path / "other_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
     filled = {key: value.format(address=git_server.address, directory=tmp_path) for key, value in change.items()}
-    before = site.generation()
+    before = site.release()
     anew = dataclasses.replace(site, home=tmp_path / "home")  # where nothing was fetched before
     play = deploy_unseen(anew, {**first.source, "version": "v1", **filled}, Path(first.source["key_file"]), other)
     assert not play
     assert "which could not be fetched on the controller" in play.output
     assert reason in play.output
     assert "rescued=1" in play.output
-    assert site.generation() == before
+    assert site.release() == before
 
 
 # An archive
@@ -452,12 +452,12 @@ def test_a_package_of_the_index(site: Site) -> None:
 
 @pytest.mark.full
 def test_a_package_that_the_index_does_not_have(site: Site) -> None:
-    before = site.generation()
+    before = site.release()
     play = site.deploy({"package": "httpbin==0.0.0.1"}, wsgi_app="httpbin:app")
     assert not play
     assert "gunicorn_source" in play.output
     assert "httpbin==0.0.0.1" in play.output
-    assert site.generation() == before
+    assert site.release() == before
 
 
 # What is on the server already
@@ -496,8 +496,8 @@ def test_an_application_that_somebody_else_puts_there(site: Site, tmp_path: Path
 
     play = site.deploy(source, gunicorn_settings={"threads": 3}, gunicorn_keep_releases=1)
     assert play, play.output
-    assert site.server.run(f"ls -d {first}", check=False) == "", "the first generation is pruned"
-    assert listed(site.server) == files, "generations that go leave it alone"
+    assert site.server.run(f"ls -d {first}", check=False) == "", "the first release is pruned"
+    assert listed(site.server) == files, "releases that go leave it alone"
 
 
 @pytest.mark.full

@@ -60,7 +60,7 @@ def test_a_fleet_for_other_programs(fleet: Fleet, site: Server) -> None:
     rows = fleet.rows()
     row = rows["described"]
     assert (row["state"], row["drift"], row["gunicorn"]) == ("healthy", [], "27.0.1")
-    assert row["generation"] == site.run("basename $(readlink /opt/hello/current)")
+    assert row["release"] == site.run("basename $(readlink /opt/hello/current)")
     assert row["workers"] == int(site.run("pgrep --count --parent $(systemctl show -P MainPID hello)"))
     assert row["memory"] > 2**20
     assert 0 < row["health"]["milliseconds"] < 1000 * (time.monotonic() - started)

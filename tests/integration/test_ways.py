@@ -124,7 +124,7 @@ def test_a_persistent_fact_cache(run: Run, server: Server, application: Path, tm
     write(application, "Later")
     mended = cached()
     assert mended, mended.output
-    assert server.run("test -e /opt/hello/current/generation.json && echo there") == "there", "it looked again"
+    assert server.run("test -e /opt/hello/current/release.json && echo there") == "there", "it looked again"
 
 
 def test_the_strategy_free(run: Run, server: Server, application: Path) -> None:

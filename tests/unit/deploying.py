@@ -53,4 +53,4 @@ def configuration(directory: Path | str, **given: Any) -> str:
     wanted = application.make_wanted(values, Context("/", "/"))
     assert isinstance(wanted, Application)
     release = Release(wanted, nothing(str(directory), ""), OBSERVED)
-    return rendering.render(release).generation_files["gunicorn.conf.py"]
+    return rendering.render(release).release_files["gunicorn.conf.py"]

@@ -62,17 +62,17 @@ class Machine(Faulty):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.layout = Layout("shop", str(root))
-        for directory in (self.layout.units, os.path.join(self.layout.home, "generations")):
+        for directory in (self.layout.units, os.path.join(self.layout.home, "releases")):
             os.makedirs(directory)
         self.read: dict[str, str] = {}
         self.running: dict[str, str] = {}
-        """Generation by slot."""
+        """Release by slot."""
         self.holds: dict[str, set[str]] = {}
         """Addresses that a slot's process has open, by slot."""
         self.open: set[str] | None = None
         """Addresses that systemd has open itself; ``None`` where the socket isn't active."""
         self.unhealthy: dict[str, str] = {}
-        """Generations that fail, with where they do: in the ``check``, or only in the ``slot``."""
+        """Releases that fail, with where they do: in the ``check``, or only in the ``slot``."""
         self.failed: set[str] = set()
         """Units that systemd lists as failed."""
         self.commands = False
@@ -120,7 +120,7 @@ class Machine(Faulty):
         if slot != "check":
             with contextlib.suppress(SystemdError):
                 self.open_socket()  # Wants=: the service starts all the same
-        match = re.search(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(slot)))
+        match = re.search(r"GUNICORN_RELEASE=(\w+)", self.text(self.layout.slot(slot)))
         if not match:
             raise SystemdError(f"Unit {self.layout.slot(slot)} not found.")
         self.running[slot] = match[1]
@@ -174,11 +174,11 @@ class Machine(Faulty):
         self.reload()
 
     def answers(self, address: str) -> set[str]:
-        """Generations that may answer a request there: those whose processes listen, or the one that systemd wakes."""
+        """Releases that may answer a request there: those whose processes listen, or the one that systemd wakes."""
         found = {self.running[slot] for slot in self.running if slot != "check" and address in self.holds[slot]}
         if found or self.open is None or address not in self.open or not self.layout.live():
             return found
-        return set(re.findall(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(self.layout.live()))))
+        return set(re.findall(r"GUNICORN_RELEASE=(\w+)", self.text(self.layout.slot(self.layout.live()))))
 
     # What modules see
 
@@ -222,7 +222,7 @@ class Machine(Faulty):
         names = os.listdir(home) if home.exists() else []
         found.update(
             root=home.exists(),
-            foreign=["/opt/shop"] if names and ".pyweb.deploy" not in names else [],
+            unmanaged=["/opt/shop"] if names and ".pyweb.deploy" not in names else [],
             applications=[path.name for path in opt.iterdir() if (path / ".pyweb.deploy").exists() and path != home],
             live=self.layout.live(),
             files={f"/{path.relative_to(self.root)}": {} for path in [*units, rotation] if path.exists()},
@@ -242,7 +242,7 @@ class Machine(Faulty):
     def service(self, slot: str) -> Any:
         return PlayedService(self, slot)
 
-    def observe(self, desired: Data, generations: dict[str, Data]) -> Data:
+    def observe(self, desired: Data, releases: dict[str, Data]) -> Data:
         """What gunicorn_info would tell, where everything is there that a switch needs."""
         found = copy.deepcopy(NEW_SERVER)
         home = Path(self.layout.home)
@@ -252,8 +252,8 @@ class Machine(Faulty):
             return path.readlink().name if path.is_symlink() else ""
 
         complete = {}
-        for identity, record in generations.items():
-            directory = home / "generations" / identity
+        for identity, record in releases.items():
+            directory = home / "releases" / identity
             marks = {mark: (directory / mark).exists() for mark in ("served", "failed")}
             complete[identity] = {**record, "created": "2026-06-01T00:00:00Z", **marks}
         found.update(
@@ -262,18 +262,18 @@ class Machine(Faulty):
             user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
             missing_directories=[],
             live=self.layout.live(),
-            generations=complete,
-            releases=[record["release"] for record in generations.values()],
+            releases=complete,
+            code=[record["code"] for record in releases.values()],
             venvs=[desired["venv"]],
             current=link("current"),
             previous=link("previous"),
             listening_paths=[],
         )
         for slot in SLOTS:
-            unit = re.search(r"GUNICORN_GENERATION=(\w+)", self.text(self.layout.slot(slot)))
+            unit = re.search(r"GUNICORN_RELEASE=(\w+)", self.text(self.layout.slot(slot)))
             state = {"active": slot in self.running, "state": "active" if slot in self.running else "inactive"}
-            generation = self.running.get(slot, unit[1] if unit else "")
-            found["slots"][slot] = {**state, "generation": generation}
+            release = self.running.get(slot, unit[1] if unit else "")
+            found["slots"][slot] = {**state, "release": release}
         active = "active" if self.open is not None else "inactive"
         found["units"]["shop.socket"] = {
             "LoadState": "loaded",
@@ -377,8 +377,8 @@ class PlayedService:
 
     def wait(self) -> tuple[int, float]:
         self.machine.call(lambda: None, UnhealthyError("no answer", "no answer"))
-        generation = self.machine.running.get(self.slot)
-        if not generation or self.machine.unhealthy.get(generation) == "check":
+        release = self.machine.running.get(self.slot)
+        if not release or self.machine.unhealthy.get(release) == "check":
             raise UnhealthyError("it ended", "shop-check.service: it ended")
         return 200, 0.1
 

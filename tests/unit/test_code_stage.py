@@ -187,7 +187,7 @@ def plan(pack: Pack, app: Path) -> Data:
 
 def changes(host: Host) -> list[str]:
     """What a run told: paths that it wrote, and steps."""
-    steps = [step["step"] for step in host.steps.told if step["changed"]]
+    steps = [step["step"] for step in host.steps.entries if step["changed"]]
     return [*steps, *host.files.written]
 
 
@@ -222,7 +222,7 @@ def test_a_package_that_pip_finds_has_no_code(machine: Machine, plan: Data) -> N
 
 def test_an_application_that_others_keep_on_the_host(machine: Machine, plan: Data) -> None:
     machine.deploy({**plan, "digest": "", "user_comment": ""})
-    assert os.listdir(os.path.join(machine.layout.home, "releases")) == []
+    assert os.listdir(os.path.join(machine.layout.home, "code")) == []
     assert machine.users == []
 
 
@@ -242,7 +242,7 @@ def test_a_disk_that_is_full(machine: Machine, plan: Data, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5 << 20))
     with pytest.raises(StageError, match=r"can't bring the code to .*/opt/shop: .* only 5 MiB are\. Make room"):
         machine.deploy(plan)
-    assert os.listdir(os.path.join(machine.layout.home, "releases")) == []
+    assert os.listdir(os.path.join(machine.layout.home, "code")) == []
 
 
 def test_what_an_interrupted_run_left_is_removed(machine: Machine, plan: Data) -> None:
@@ -281,53 +281,53 @@ def test_whatever_breaks_off_the_next_run_completes(
                 assert changes(machine.deploy(plan)) == [], (number, what)
 
 
-# The generation
+# The release
 
 PAYLOAD: Data = {
     "files": {"gunicorn.conf.py": "workers = 2\n", "environment": "A=1\n"},
     "secrets": {},
-    "record": '{"id": "g1"}\n',
+    "record": '{"id": "r1"}\n',
 }
-GENERATION: Data = {"generation": "g1", "group": "shop", "links": {"code": "../../releases/r1"}, "encrypt": False}
+RELEASE: Data = {"release": "r1", "group": "shop", "links": {"code": "../../code/c1"}, "encrypt": False}
 
 
-def write_generation(machine: Machine, check: bool = False) -> Host:
+def write_release(machine: Machine, check: bool = False) -> Host:
     """Run the stage that writes it."""
     host = Host(machine.layout, None, Files(check), Steps(check), None)  # type: ignore[arg-type] # it uses neither
-    ReleaseStage(host, GENERATION, PAYLOAD, machine.run).run()
+    ReleaseStage(host, RELEASE, PAYLOAD, machine.run).run()
     return host
 
 
-def test_a_generation_is_written_once(machine: Machine) -> None:
-    os.makedirs(machine.layout.generation(""))
-    predicted = changes(write_generation(machine, check=True))
-    assert os.listdir(machine.layout.generation("")) == []
-    assert changes(write_generation(machine)) == predicted
-    place = Path(machine.layout.generation("g1"))
-    assert {path.name for path in place.iterdir()} == {"gunicorn.conf.py", "environment", "code", "generation.json"}
-    assert changes(write_generation(machine)) == []
+def test_a_release_is_written_once(machine: Machine) -> None:
+    os.makedirs(machine.layout.release(""))
+    predicted = changes(write_release(machine, check=True))
+    assert os.listdir(machine.layout.release("")) == []
+    assert changes(write_release(machine)) == predicted
+    place = Path(machine.layout.release("r1"))
+    assert {path.name for path in place.iterdir()} == {"gunicorn.conf.py", "environment", "code", "release.json"}
+    assert changes(write_release(machine)) == []
 
 
-def test_a_generation_is_complete_when_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_is_complete_when_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call fails, or is the last one."""
     with monkeypatch.context() as patch:
         healthy = Machine(tmp_path / "healthy", patch)
-        os.makedirs(healthy.layout.generation(""))
-        write_generation(healthy)
+        os.makedirs(healthy.layout.release(""))
+        write_release(healthy)
         wanted, calls = healthy.state(), healthy.calls
     assert calls > 4
     for number in range(calls):
         for what in FAULTS:
             with monkeypatch.context() as patch:
                 machine = Machine(tmp_path / f"{number}-{what}", patch)
-                os.makedirs(machine.layout.generation(""))
+                os.makedirs(machine.layout.release(""))
                 machine.fault = (number, what)
                 with pytest.raises((OSError, Killed)):
-                    write_generation(machine)
+                    write_release(machine)
                 machine.fault = (-1, "")
-                if os.path.exists(os.path.join(machine.layout.generation("g1"), "generation.json")):
+                if os.path.exists(os.path.join(machine.layout.release("r1"), "release.json")):
                     assert machine.state() == wanted
-                write_generation(machine)
+                write_release(machine)
                 assert machine.state() == wanted, (number, what)
 
 

@@ -1,4 +1,4 @@
-"""What a user reads of the difference between two generations, and of what check mode can't tell."""
+"""What a user reads of the difference between two releases, and of what check mode can't tell."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.difference import differences, unshown
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.difference import check_mode_limits, differences
 
 Data = dict[str, Any]
 
 NEW: Data = {
     "name": "shop",
-    "release": "rrr",
+    "code": "ccc",
     "venv": "vvv",
     "addresses": [{"listen_stream": "0.0.0.0:8000"}],
     "settings": {"timeout": 30, "workers": 2},
     "environment": ["MODE"],
     "secrets": ["TOKEN"],
-    "slot_unit": "# @generation@\nEnvironment=PATH=/opt/shop/venvs/vvv/bin\nMemoryMax=1G\nSystemCallFilter=a\n",
-    "generation_files": {
+    "slot_unit": "# @release@\nEnvironment=PATH=/opt/shop/venvs/vvv/bin\nMemoryMax=1G\nSystemCallFilter=a\n",
+    "release_files": {
         "gunicorn.conf.py": "timeout = 30\n",
         "environment": 'MODE="a"\n',
         "before_activate": "true\n",
     },
 }
-OLD: Data = {**{key: value for key, value in NEW.items() if key not in ("name", "generation_files")}, "id": "old"}
+OLD: Data = {**{key: value for key, value in NEW.items() if key not in ("name", "release_files")}, "id": "old"}
 
 
 def said(old: Data | None = None, new: Data | None = None, **files: str) -> list[str]:
-    """What differs, where the old generation had these files, and otherwise the same ones."""
-    texts = {**NEW["generation_files"], **files}
+    """What differs, where the old release had these files, and otherwise the same ones."""
+    texts = {**NEW["release_files"], **files}
     there = {
-        f"/opt/shop/generations/old/{name}": {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        f"/opt/shop/releases/old/{name}": {"sha256": hashlib.sha256(text.encode()).hexdigest()}
         for name, text in texts.items()
     }
     return differences({**OLD, **(old or {})}, {**NEW, **(new or {})}, there, "new")
@@ -41,7 +41,7 @@ def said(old: Data | None = None, new: Data | None = None, **files: str) -> list
 @pytest.mark.parametrize(
     ("old", "words"),
     [
-        ({"release": "sss"}, ["code"]),
+        ({"code": "ddd"}, ["code"]),
         ({"venv": "www", "slot_unit": str(NEW["slot_unit"]).replace("vvv", "www")}, ["Python packages"]),
         (
             {"settings": {"timeout": 45, "preload_app": True, "workers": 2}},
@@ -56,7 +56,7 @@ def said(old: Data | None = None, new: Data | None = None, **files: str) -> list
             ["directives of the unit (MemoryMax)"],
         ),
         ({}, ["the value of a secret"]),
-        ({"release": "sss", "secrets": []}, ["code", "secrets (+TOKEN)"]),
+        ({"code": "ddd", "secrets": []}, ["code", "secrets (+TOKEN)"]),
         ({"settings": None, "environment": None, "secrets": []}, ["secrets (+TOKEN)"]),
     ],
 )
@@ -82,7 +82,7 @@ def test_nothing_that_has_a_name() -> None:
 
 def test_a_record_of_an_earlier_version() -> None:
     unknown: Data = {"settings": None, "environment": None, "secrets": []}
-    assert said({**unknown, "release": "sss"}, {"secrets": []}, environment="A=1\n") == [
+    assert said({**unknown, "code": "ddd"}, {"secrets": []}, environment="A=1\n") == [
         "code",
         "values of environment variables",
     ]
@@ -103,7 +103,9 @@ PLAN = {"switch": False, "venv": False, "missing_packages": [], "enable_firewall
     ],
 )
 def test_what_check_mode_can_not_tell(plan: Data, words: list[str]) -> None:
-    lines = unshown({"health": {"path": "/healthz"}, "check_unit": "sh /x/before_activate\n"}, {**PLAN, **plan})
+    lines = check_mode_limits(
+        {"health": {"path": "/healthz"}, "check_unit": "sh /x/before_activate\n"}, {**PLAN, **plan}
+    )
     assert len(lines) == len(words)
     for line, word in zip(lines, words, strict=True):
         assert word in line

@@ -52,7 +52,7 @@ def held(directory: Path) -> dict[str, tuple[str, int]]:
     return {path.name: (path.read_bytes().decode(), path.stat().st_mode & 0o777) for path in directory.iterdir()}
 
 
-def told(found: Data) -> list[tuple[str, Any, Any]]:
+def diff_entries(found: Data) -> list[tuple[str, Any, Any]]:
     """What ``--diff`` shows."""
     assert all(part["before_header"] == part["after_header"] for part in found["diff"])
     return [(part["after_header"], part["before"], part["after"]) for part in found["diff"]]
@@ -62,7 +62,7 @@ def test_each_file_is_written_once(ship: Ship, etc: Path) -> None:
     wanted = {name: (text, 0o640) for name, text in FILES.items()}
     found = ship()
     assert (found["changed"], found["written"]) == (True, [f"{etc}/{name}" for name in FILES])
-    assert told(found) == [(f"{etc}/{name}", "", text) for name, text in FILES.items()]
+    assert diff_entries(found) == [(f"{etc}/{name}", "", text) for name, text in FILES.items()]
     assert held(etc) == wanted
     inodes = {path.stat().st_ino for path in etc.iterdir()}
     found = ship()
@@ -89,7 +89,7 @@ def test_what_is_amiss_is_mended(ship: Ship, etc: Path, harm: Callable[[Path], A
     for check_mode in (True, False):
         found = ship(check=check_mode)
         assert (found["changed"], found["written"]) == (True, [str(path)])
-        assert told(found) == [(str(path), before, after)]
+        assert diff_entries(found) == [(str(path), before, after)]
         if check_mode:
             assert {each: each.read_bytes() for each in etc.iterdir()} == there
     assert held(etc) == {name: (text, 0o640) for name, text in FILES.items()}
@@ -117,7 +117,10 @@ def test_the_owner_and_the_group(ship: Ship, etc: Path) -> None:
     assert len(found["written"]) == 2
     assert {(path.owner(), path.group()) for path in etc.iterdir()} == {("nobody", "daemon")}
     assert ship(attributes=Attributes("nobody", "daemon", "0640"))["changed"] is False
-    assert told(ship(attributes=Attributes("root", "daemon", "0640")))[0][1:] == ({"owner": 65534}, {"owner": 0})
+    assert diff_entries(ship(attributes=Attributes("root", "daemon", "0640")))[0][1:] == (
+        {"owner": 65534},
+        {"owner": 0},
+    )
 
 
 def test_a_directory_where_a_file_should_be(ship: Ship, etc: Path) -> None:
@@ -127,35 +130,35 @@ def test_a_directory_where_a_file_should_be(ship: Ship, etc: Path) -> None:
 
 
 def test_directories(ship: Ship, etc: Path) -> None:
-    wanted = {"releases": "0755", "releases/old": "0700"}
+    wanted = {"code": "0755", "code/old": "0700"}
     paths = [etc / name for name in wanted]
     for check_mode in (True, False):
         found = ship(directories=wanted, files={}, check=check_mode)
-        assert told(found) == [(str(path), {"state": "absent"}, {"state": "directory"}) for path in paths]
+        assert diff_entries(found) == [(str(path), {"state": "absent"}, {"state": "directory"}) for path in paths]
         assert [path.is_dir() for path in paths] == [not check_mode] * 2
     assert [path.stat().st_mode & 0o777 for path in paths] == [0o755, 0o700]
     assert ship(directories=wanted, files={})["changed"] is False
     paths[0].chmod(0o700)
-    assert told(ship(directories=wanted, files={})) == [(str(paths[0]), {"mode": "0700"}, {"mode": "0755"})]
+    assert diff_entries(ship(directories=wanted, files={})) == [(str(paths[0]), {"mode": "0700"}, {"mode": "0755"})]
     assert paths[0].stat().st_mode & 0o777 == 0o755
 
 
 def test_a_directory_that_is_elsewhere(ship: Ship, etc: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir(mode=0o700)
-    (etc / "releases").symlink_to(tmp_path / "disk")
+    (etc / "code").symlink_to(tmp_path / "disk")
     for check_mode in (True, False):
-        found = ship(directories={"releases": "0755"}, files={}, check=check_mode)
-        assert told(found) == [(str(tmp_path / "disk"), {"mode": "0700"}, {"mode": "0755"})]
+        found = ship(directories={"code": "0755"}, files={}, check=check_mode)
+        assert diff_entries(found) == [(str(tmp_path / "disk"), {"mode": "0700"}, {"mode": "0755"})]
     assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o755
-    assert (etc / "releases").is_symlink()
-    assert ship(directories={"releases": "0755"}, files={})["changed"] is False
+    assert (etc / "code").is_symlink()
+    assert ship(directories={"code": "0755"}, files={})["changed"] is False
 
 
 def test_a_file_where_a_directory_should_be(ship: Ship, etc: Path) -> None:
-    (etc / "releases").write_text("of somebody\n")
+    (etc / "code").write_text("of somebody\n")
     with pytest.raises(FileExistsError):
-        ship(directories={"releases": "0755"}, files={})
-    assert (etc / "releases").read_text() == "of somebody\n"
+        ship(directories={"code": "0755"}, files={})
+    assert (etc / "code").read_text() == "of somebody\n"
 
 
 @pytest.mark.parametrize("before", ["", "elsewhere", "a file"])
@@ -167,17 +170,17 @@ def test_links(ship: Ship, etc: Path, before: str) -> None:
         path.write_text(before)
     shown = before if before == "elsewhere" else ""
     for check_mode in (True, False):
-        found = ship(files={}, links={"current": "generations/2"}, check=check_mode)
-        assert told(found) == [(str(path), shown, "generations/2")]
-        assert (path.is_symlink() and str(path.readlink()) == "generations/2") != check_mode
-    assert ship(files={}, links={"current": "generations/2"})["changed"] is False
+        found = ship(files={}, links={"current": "releases/2"}, check=check_mode)
+        assert diff_entries(found) == [(str(path), shown, "releases/2")]
+        assert (path.is_symlink() and str(path.readlink()) == "releases/2") != check_mode
+    assert ship(files={}, links={"current": "releases/2"})["changed"] is False
     assert [each.name for each in etc.iterdir()] == ["current"]
 
 
 def test_a_directory_where_a_link_should_be(ship: Ship, etc: Path) -> None:
     (etc / "current").mkdir()
     with pytest.raises(IsADirectoryError):
-        ship(files={}, links={"current": "generations/2"})
+        ship(files={}, links={"current": "releases/2"})
 
 
 @pytest.mark.parametrize("fault", ["", "filling", "sync"])

@@ -177,7 +177,7 @@ def run(host: Host) -> Callable[..., Data]:
 Run = Callable[..., Data]
 
 
-def told(result: Data) -> list[tuple[str, bool]]:
+def steps_of(result: Data) -> list[tuple[str, bool]]:
     assert "failed" not in result, result
     return [(step["step"], step["changed"]) for step in result["steps"]]
 
@@ -187,7 +187,7 @@ def told(result: Data) -> list[tuple[str, bool]]:
 
 def test_rules_are_added_and_withdrawn(host: Host, run: Run) -> None:
     result = run(rules=[RULE], withdraw=[{**RULE, "port": 9000, "action": "limit"}])
-    assert told(result) == [
+    assert steps_of(result) == [
         ("allow port 8000/tcp from any to any", True),
         ("withdraw port 9000/tcp from any to any", True),
     ]
@@ -196,13 +196,13 @@ def test_rules_are_added_and_withdrawn(host: Host, run: Run) -> None:
 
 
 def test_a_ufw_that_was_installed_meanwhile(host: Host, run: Run) -> None:
-    assert told(run(rules=[RULE], installed=False))
+    assert steps_of(run(rules=[RULE], installed=False))
     assert host.done == ["8000"]
 
 
 def test_a_rule_that_is_there(run: Run) -> None:
     result = run(rules=[{**RULE, "port": 9999}])
-    assert (told(result), result["changed"]) == ([("allow port 9999/tcp from any to any", False)], False)
+    assert (steps_of(result), result["changed"]) == ([("allow port 9999/tcp from any to any", False)], False)
 
 
 def test_what_ufw_is_asked_for(host: Host, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_the_kernel_is_needed_only_for_what_ufw_filters(host: Host, run: Run, co
 
 def test_ufw_is_turned_on(host: Host, run: Run) -> None:
     result = run(**ENABLE)
-    assert told(result) == [
+    assert steps_of(result) == [
         ("allow port 8000/tcp from any to any", True),
         ("allow port 22/tcp for SSH", True),
         ("enable ufw", True),
@@ -345,7 +345,7 @@ def test_another_trial_goes_on(host: Host, run: Run, monkeypatch: pytest.MonkeyP
         return Host.ufw(host, arguments)
 
     monkeypatch.setattr(host, "ufw", enable)
-    assert told(run(**ENABLE))
+    assert steps_of(run(**ENABLE))
     assert host.trial.read_text() == f"{OTHERS}\n"
 
 
@@ -390,13 +390,13 @@ def test_any_execution_fails(host: Host, run: Run, number: int, fate: str, on_tr
 
 def test_check_mode_predicts_a_ufw_that_is_yet_to_be_installed(host: Host, run: Run) -> None:
     result = run(check=True, installed=False, **ENABLE)
-    assert [changed for _step, changed in told(result)] == [True, True, True]
+    assert [changed for _step, changed in steps_of(result)] == [True, True, True]
     assert host.done == []
 
 
 def test_check_mode_asks_a_ufw_that_is_there(host: Host, run: Run) -> None:
     result = run(check=True, **{**ENABLE, "rules": [RULE, {**RULE, "port": 9999}]})
-    assert [changed for _step, changed in told(result)] == [True, False, True, True]
+    assert [changed for _step, changed in steps_of(result)] == [True, False, True, True]
     assert host.done == ["8000", "9999", "22"], "and begins no trial"
     assert (host.on, host.trial.exists()) == (False, False)
 
@@ -420,7 +420,7 @@ def test_the_documented_options_are_the_accepted_ones() -> None:
 
 @pytest.mark.parametrize("task", yaml.safe_load(module.EXAMPLES), ids=lambda task: task["name"])
 def test_the_examples_are_accepted(run: Run, task: Data) -> None:
-    assert told(run(**task["pyweb.deploy.gunicorn_firewall"]))
+    assert steps_of(run(**task["pyweb.deploy.gunicorn_firewall"]))
 
 
 def test_systemd_refuses() -> None:

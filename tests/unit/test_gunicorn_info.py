@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, glance, lock
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, runtime_status
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
@@ -52,7 +52,7 @@ class Module:
             "packages": [],
             "needed": [],
             "service_options": {},
-            "glance": False,
+            "runtime_status": False,
             "source": None,
         }
         self.params = {**defaults, **params}
@@ -208,7 +208,7 @@ def test_assignments() -> None:
     assert parse_assignments(text) == {"ID": "debian", "NAME": "Debian GNU/Linux", "EMPTY": "", "URL": "a=b"}
 
 
-# Units, slots, generations
+# Units, slots, releases
 
 UNITS_SHOWN = """\
 Listen=0.0.0.0:8000 (Stream)
@@ -281,8 +281,8 @@ def test_units_of_a_host_without_systemd(host: Callable[..., Host]) -> None:
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that was started as generation 0a1b2c."""
-    environment = {"A": "1", "GUNICORN_GENERATION": "0a1b2c", "Z": "2"}
+    """A process that was started as release 0a1b2c."""
+    environment = {"A": "1", "GUNICORN_RELEASE": "0a1b2c", "Z": "2"}
     command = ["/bin/sh", "-c", "echo up; read end"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as started:
@@ -296,9 +296,9 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_slot_runs_what_its_process_says(
     host: Callable[..., Host], tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
-    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_GENERATION=ffffff\n")
+    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_RELEASE=ffffff\n")
     state = {"MainPID": str(process.pid), "ActiveState": "active", "FragmentPath": str(unit)}
-    assert host().slot(state) == {"active": True, "state": "active", "generation": "0a1b2c"}
+    assert host().slot(state) == {"active": True, "state": "active", "release": "0a1b2c"}
 
 
 @pytest.mark.parametrize(
@@ -307,14 +307,14 @@ def test_a_slot_runs_what_its_process_says(
 def test_a_slot_without_process_is_what_its_unit_says(
     host: Callable[..., Host], tmp_path: Path, state: str, active: bool
 ) -> None:
-    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_GENERATION=ffffff\n")
+    unit = write(tmp_path / "units/shop-blue.service", "[Service]\nEnvironment=GUNICORN_RELEASE=ffffff\n")
     found = host().slot({"MainPID": "0", "ActiveState": state, "FragmentPath": str(unit)})
-    assert found == {"active": active, "state": state, "generation": "ffffff"}
+    assert found == {"active": active, "state": state, "release": "ffffff"}
 
 
 def test_a_slot_that_was_never_used(host: Callable[..., Host]) -> None:
     found = host().slot({"LoadState": "not-found", "ActiveState": "inactive", "FragmentPath": ""})
-    assert found == {"active": False, "state": "inactive", "generation": ""}
+    assert found == {"active": False, "state": "inactive", "release": ""}
 
 
 @pytest.mark.parametrize(
@@ -339,14 +339,14 @@ def test_a_file_of_that_name_is_no_live_slot(host: Callable[..., Host], tmp_path
     assert host().live() == ""
 
 
-def test_generations(host: Callable[..., Host], tmp_path: Path) -> None:
-    records = tmp_path / "opt/shop/generations"
-    record = {"release": "r", "venv": "v", "created": "2026-06-01T00:00:00Z"}
-    write(records / "aaa/generation.json", json.dumps(record))
-    write(records / "bbb/generation.json", '{"release": ')
+def test_releases(host: Callable[..., Host], tmp_path: Path) -> None:
+    records = tmp_path / "opt/shop/releases"
+    record = {"code": "r", "venv": "v", "created": "2026-06-01T00:00:00Z"}
+    write(records / "aaa/release.json", json.dumps(record))
+    write(records / "bbb/release.json", '{"code": ')
     write(records / "ccc/gunicorn.conf.py", "")
     for name, marks in {"ddd": ("failed",), "eee": ("served",), "fff": ("served", "failed")}.items():
-        write(records / name / "generation.json", json.dumps({**record, "served": "no", "failed": "no"}))
+        write(records / name / "release.json", json.dumps({**record, "served": "no", "failed": "no"}))
         for mark in marks:
             write(records / name / mark)
     complete = {
@@ -355,24 +355,24 @@ def test_generations(host: Callable[..., Host], tmp_path: Path) -> None:
         "eee": {**record, "served": True, "failed": False},
         "fff": {**record, "served": True, "failed": True},
     }
-    assert host().generations() == (complete, [str(records / "bbb"), str(records / "ccc")])
+    assert host().releases() == (complete, [str(records / "bbb"), str(records / "ccc")])
 
 
-def test_no_generations(host: Callable[..., Host]) -> None:
-    assert host().generations() == ({}, [])
+def test_no_releases(host: Callable[..., Host]) -> None:
+    assert host().releases() == ({}, [])
 
 
-def test_finished_releases(host: Callable[..., Host], tmp_path: Path) -> None:
-    releases = tmp_path / "opt/shop/releases"
-    write(releases / "aaa/.complete")
-    write(releases / "bbb/wsgi.py")
-    assert host().finished("releases") == (["aaa"], [str(releases / "bbb")])
+def test_finished_code(host: Callable[..., Host], tmp_path: Path) -> None:
+    code = tmp_path / "opt/shop/code"
+    write(code / "aaa/.complete")
+    write(code / "bbb/wsgi.py")
+    assert host().finished("code") == (["aaa"], [str(code / "bbb")])
     assert host().finished("venvs") == ([], [])
 
 
 def test_links(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "opt/shop").mkdir()
-    (tmp_path / "opt/shop/current").symlink_to("generations/aaa")
+    (tmp_path / "opt/shop/current").symlink_to("releases/aaa")
     assert (host().link("current"), host().link("previous")) == ("aaa", "")
 
 
@@ -399,28 +399,28 @@ def test_a_file_of_nobody(host: Callable[..., Host], tmp_path: Path, monkeypatch
 
 
 def test_which_files_are_managed(host: Callable[..., Host], tmp_path: Path) -> None:
-    generation = tmp_path / "opt/shop/generations/aaa"
+    release = tmp_path / "opt/shop/releases/aaa"
     wanted = [
         write(tmp_path / "units/shop.socket"),
         write(tmp_path / "units/shop-green.service"),
         write(tmp_path / "opt/shop/check_config.py"),
         write(tmp_path / "logrotate-shop"),
-        write(generation / "environment"),
-        write(generation / "gunicorn.conf.py"),
+        write(release / "environment"),
+        write(release / "gunicorn.conf.py"),
     ]
-    (generation / "code").symlink_to(tmp_path)
-    (generation / "python").symlink_to(write(tmp_path / "python"))
+    (release / "code").symlink_to(tmp_path)
+    (release / "python").symlink_to(write(tmp_path / "python"))
     (tmp_path / "units/shop.service").symlink_to("shop-green.service")
     write(tmp_path / "units/other.service")
     write(tmp_path / "logrotate-other")
-    write(tmp_path / "opt/shop/generations/bbb/environment")
+    write(tmp_path / "opt/shop/releases/bbb/environment")
     assert set(host().files({"aaa": {}})) == {str(path) for path in wanted}
 
 
 def test_who_may_read_secrets(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gunicorn_info, "ROOT", (os.getuid(), os.getgid()))
-    generation = tmp_path / "opt/shop/generations/aaa"
-    directory = generation / "secrets"
+    release = tmp_path / "opt/shop/releases/aaa"
+    directory = release / "secrets"
     assert host().secrets("aaa") == []
     for name, mode in {"KEY": 0o600, "TOKEN": 0o600, "OPEN": 0o640}.items():
         write(directory / name, "hunter2").chmod(mode)
@@ -447,27 +447,27 @@ def test_whether_systemd_encrypts(host: Callable[..., Host], tmp_path: Path, mon
 # What others made
 
 
-def test_nothing_foreign_on_a_new_host(host: Callable[..., Host]) -> None:
-    assert host().foreign() == []
+def test_nothing_unmanaged_on_a_new_host(host: Callable[..., Host]) -> None:
+    assert host().unmanaged() == []
 
 
-def test_our_own_things_are_not_foreign(host: Callable[..., Host], tmp_path: Path) -> None:
+def test_our_own_things_are_not_unmanaged(host: Callable[..., Host], tmp_path: Path) -> None:
     write(tmp_path / "units/shop.socket", "# Written by the Ansible role pyweb.deploy.gunicorn.\n")
     write(tmp_path / "units/shop-blue.service", "# Written by the Ansible role pyweb.deploy.gunicorn.\n")
     (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
     (tmp_path / "opt/shop/.pyweb.deploy").mkdir(parents=True)
-    assert host().foreign() == []
+    assert host().unmanaged() == []
 
 
 def test_a_package_that_is_in_the_shadow_of_ours_is_left_alone(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
     write(tmp_path / "package-units/shop.service", "[Service]\n")
-    assert host().foreign() == []
+    assert host().unmanaged() == []
 
 
 def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "opt/shop").mkdir()
-    assert host().foreign() == []
+    assert host().unmanaged() == []
 
 
 @pytest.mark.parametrize(
@@ -475,20 +475,20 @@ def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -
 )
 def test_units_of_others(host: Callable[..., Host], tmp_path: Path, path: str) -> None:
     write(tmp_path / path, "[Unit]\nDescription=The shop\n")
-    assert host().foreign() == [str(tmp_path / path)]
+    assert host().unmanaged() == [str(tmp_path / path)]
 
 
-def test_a_masked_unit_is_foreign(host: Callable[..., Host], tmp_path: Path) -> None:
+def test_a_masked_unit_is_unmanaged(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "units/shop.service").symlink_to("/dev/null")
-    assert host().foreign() == [str(tmp_path / "units/shop.service")]
+    assert host().unmanaged() == [str(tmp_path / "units/shop.service")]
 
 
 def test_a_directory_or_file_of_others(host: Callable[..., Host], tmp_path: Path) -> None:
     path = write(tmp_path / "opt/shop", "a file")
-    assert host().foreign() == [str(path)]
+    assert host().unmanaged() == [str(path)]
     path.unlink()
     write(tmp_path / "opt/shop/index.html")
-    assert host().foreign() == [str(tmp_path / "opt/shop")]
+    assert host().unmanaged() == [str(tmp_path / "opt/shop")]
 
 
 # The host itself
@@ -590,21 +590,26 @@ def test_other_applications(host: Callable[..., Host], tmp_path: Path) -> None:
         "# Written by the Ansible role pyweb.deploy.gunicorn.\n[Socket]\nListenStream={}\nListenStream=/run/{}.sock\n"
     )
     wants = tmp_path / "units/sockets.target.wants"
-    assert host().neighbours() == {}
+    assert host().other_apps() == {}
     wants.mkdir()
     for name, text in {"shop": ours, "blog": ours, "stopped": ours, "ssh": "[Socket]\nListenStream=22\n"}.items():
         unit = write(tmp_path / f"units/{name}.socket", text.format("127.0.0.1:8001", name))
         if name != "stopped":
             (wants / unit.name).symlink_to(unit)
-    assert host().neighbours() == {"blog": ["127.0.0.1:8001", "/run/blog.sock"]}
+    assert host().other_apps() == {"blog": ["127.0.0.1:8001", "/run/blog.sock"]}
 
 
 def test_what_there_is_to_remove(host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = (str(tmp_path / "run/gunicorn"), str(tmp_path / "lib/gunicorn"))
     monkeypatch.setattr(gunicorn_info, "SHARED", shared)
-    monkeypatch.setattr(gunicorn_info, "BROUGHT", str(tmp_path / "packages"))
+    monkeypatch.setattr(gunicorn_info, "INSTALLED_BY_ROLE", str(tmp_path / "packages"))
     nothing = host().observe()
-    assert (nothing["root"], nothing["applications"], nothing["brought"], nothing["shared"]) == (False, [], [], {})
+    assert (nothing["root"], nothing["applications"], nothing["installed_by_role"], nothing["shared"]) == (
+        False,
+        [],
+        [],
+        {},
+    )
     for name in ("shop", "blog"):
         (tmp_path / "opt" / name / ".pyweb.deploy").mkdir(parents=True)
     (tmp_path / "opt/shop/venvs").mkdir()
@@ -612,15 +617,15 @@ def test_what_there_is_to_remove(host: Callable[..., Host], tmp_path: Path, monk
     (tmp_path / "run/gunicorn/shop-blue").mkdir(parents=True)
     write(tmp_path / "packages", "procps\nufw\n")
     found = host().observe()
-    assert (found["root"], found["applications"], found["brought"]) == (True, ["blog"], ["procps", "ufw"])
+    assert (found["root"], found["applications"], found["installed_by_role"]) == (True, ["blog"], ["procps", "ufw"])
     assert found["shared"] == {shared[0]: ["shop-blue"]}
-    assert nothing["missing_directories"] == ["releases", "venvs", "generations"]
-    assert found["missing_directories"] == ["releases", "generations"]
+    assert nothing["missing_directories"] == ["code", "venvs", "releases"]
+    assert found["missing_directories"] == ["code", "releases"]
 
 
-# A glance at what runs
+# The runtime status
 
-GLANCED = """\
+RUNNING = """\
 ActiveState=active
 SubState=running
 
@@ -642,29 +647,29 @@ MainPID=0
 
 
 @linux
-def test_a_glance(
+def test_the_runtime_status(
     host: Callable[..., Host], tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"path": "/", "timeout": 30}
     record = {"gunicorn": "27.0.1", "python": "3.11.2", "health": wanted}
-    write(tmp_path / "opt/shop/generations/0a1b2c/generation.json", json.dumps(record))
+    write(tmp_path / "opt/shop/releases/0a1b2c/release.json", json.dumps(record))
     (tmp_path / "opt/shop/.pyweb.deploy").mkdir()
     write(tmp_path / "opt/other/file")
     (tmp_path / "units/shop.service").symlink_to("shop-blue.service")
     asked: list[Any] = []
-    monkeypatch.setattr(glance, "health", lambda *arguments: asked.append(arguments))
-    shown = {"systemctl": lambda *_arguments: GLANCED.format(pid=process.pid, memory=4096)}
-    assert list(host(shown).glances()) == ["shop"]
-    found = host(shown, name="shop").glance()
+    monkeypatch.setattr(runtime_status, "health", lambda *arguments: asked.append(arguments))
+    shown = {"systemctl": lambda *_arguments: RUNNING.format(pid=process.pid, memory=4096)}
+    assert list(host(shown).runtime_statuses()) == ["shop"]
+    found = host(shown, name="shop").runtime_status()
     assert asked[-1] == ("/run/gunicorn/shop-green.sock", wanted), "the slot that runs, whoever bears the name"
-    seen = (found["generation"], found["state"], found["socket"], found["gunicorn"], found["python"], found["memory"])
+    seen = (found["release"], found["state"], found["socket"], found["gunicorn"], found["python"], found["memory"])
     assert seen == ("0a1b2c", "active", "active", "27.0.1", "3.11.2", 4096)
     assert found["up"] > 0
     assert found["since"].endswith("Z")
-    uncounted = {"systemctl": lambda *_arguments: GLANCED.format(pid=process.pid, memory="[not set]")}
-    assert 0 < host(uncounted).glance()["memory"] < 2**30
+    uncounted = {"systemctl": lambda *_arguments: RUNNING.format(pid=process.pid, memory="[not set]")}
+    assert 0 < host(uncounted).runtime_status()["memory"] < 2**30
     asked.clear()
-    stopped = host({"systemctl": lambda *_arguments: "ActiveState=inactive\nSubState=dead\n"}).glance()
+    stopped = host({"systemctl": lambda *_arguments: "ActiveState=inactive\nSubState=dead\n"}).runtime_status()
     assert (stopped["memory"], stopped["health"], asked) == (None, None, []), "a question would start it"
 
 
@@ -686,7 +691,7 @@ def test_workers_and_memory(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
         assert started.stdout is not None
         started.stdout.readline()
-        found = glance.processes(str(started.pid))
+        found = runtime_status.processes(str(started.pid))
         started.communicate(b"")
     assert found["workers"] == 2
     assert found["memory"] > 2**20
@@ -860,7 +865,7 @@ def test_the_connection_of_a_child(tmp_path: Path) -> None:
 OTHERS: dict[str, dict[str, Any]] = {unit: {"ActiveState": "inactive"} for unit in gunicorn_info.OTHER_FIREWALLS}
 """States of the services that run another firewall."""
 
-NOTHING: dict[str, Any] = {"rules": [], "foreign": [], "others": [], "on_trial": False, "ipv6": True}
+NOTHING: dict[str, Any] = {"rules": [], "unmanaged": [], "others": [], "on_trial": False, "ipv6": True}
 
 
 @pytest.fixture
@@ -883,8 +888,8 @@ OUR_FILES = {"ufw/user.rules": RULES, "ufw/user6.rules": RULES6, "ufw/ufw.conf":
 def test_firewall(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
     reading(monkeypatch, OUR_FILES)
     found = host({"ufw": str}).firewall(OTHERS)
-    assert (found["installed"], found["enabled"], len(found["rules"]), len(found["foreign"])) == (True, True, 4, 2)
-    assert [(rule["port"], rule["comment"]) for rule in found["foreign"]] == [("22", "ssh"), ("8006", "")]
+    assert (found["installed"], found["enabled"], len(found["rules"]), len(found["unmanaged"])) == (True, True, 4, 2)
+    assert [(rule["port"], rule["comment"]) for rule in found["unmanaged"]] == [("22", "ssh"), ("8006", "")]
     assert let_in(8001, "2001:db8::/32") in found["rules"]
 
 
@@ -955,7 +960,7 @@ def test_it_returns_what_its_documentation_says(
     documented = yaml.safe_load(gunicorn_info.RETURN)["gunicorn"]["contains"]
     assert set(result["gunicorn"]) == set(documented)
     assert set(result["gunicorn"]["units"]) == {unit.replace("shop", "no-such-application") for unit in SHOWN}
-    assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["foreign"]) == ("", {}, [])
+    assert (result["gunicorn"]["live"], result["gunicorn"]["files"], result["gunicorn"]["unmanaged"]) == ("", {}, [])
 
 
 @linux

@@ -302,7 +302,7 @@ def test_a_run_that_lost_the_lock_changes_nothing_more(directory: Path) -> None:
 def test_one_module_works_at_a_time(directory: Path) -> None:
     with working(directory, OVER), pytest.raises(deploy_lock.LockError, match="still works on the host") as problem:
         deploy_lock_of(Module(B, "a")).__enter__()
-    assert problem.value.told == {"working": True}
+    assert problem.value.details == {"working": True}
 
 
 @pytest.mark.usefixtures("directory")

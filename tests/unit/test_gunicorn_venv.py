@@ -36,12 +36,12 @@ WHEEL = Pip(("--without-pip",), "/w/pip-1.whl")
 VENV, BUILD = "/opt/shop/venvs/v1", "/opt/shop/build"
 WORK = f"{BUILD}/work"
 OPTIONS = "--disable-pip-version-check --no-input --no-cache-dir"
-FILES = "--requirement /opt/shop/releases/r1/a.txt --requirement /opt/shop/releases/r1/b.txt"
+FILES = "--requirement /opt/shop/code/c1/a.txt --requirement /opt/shop/code/c1/b.txt"
 
 
 def request(**changes: Any) -> Request:
     defaults = {name: spec.get("default") for name, spec in gunicorn_venv.ARGUMENTS.items()}
-    given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "code": "/opt/shop/releases/r1"}
+    given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "code": "/opt/shop/code/c1"}
     netrc = changes.pop("netrc", "")
     payload = base64.b64encode(json.dumps({"netrc": netrc}).encode()).decode() if netrc else ""
     return gunicorn_venv.make_request({**defaults, **given, "payload": payload, **changes})
@@ -78,7 +78,7 @@ def test_which_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_source_is_where_it_is_built() -> None:
-    assert "\ncd /opt/shop/releases/r1\n" in venv.pip_script(request(needs_source=True), WHEEL)
+    assert "\ncd /opt/shop/code/c1\n" in venv.pip_script(request(needs_source=True), WHEEL)
     elsewhere = request(needs_source=True, existing=True, code="/srv/shop", requirements_files=["a.txt"])
     assert f"\ncd {BUILD}/source\n" in venv.pip_script(elsewhere, WHEEL)
     assert f" {BUILD}/source/a.txt " in venv.pip_script(elsewhere, WHEEL)
@@ -128,7 +128,7 @@ def test_what_uv_is_asked() -> None:
         "set -e",
         f"cd {WORK}",
         f"{UV} venv --no-project --python /usr/bin/python3 --allow-existing {VENV}",
-        f"{INSTALL} --requirement /opt/shop/releases/r1/requirements.txt -- a",
+        f"{INSTALL} --requirement /opt/shop/code/c1/requirements.txt -- a",
     ]
 
 
@@ -136,7 +136,7 @@ def test_uv_reads_its_lock_file_first() -> None:
     found = request(installer="uv", tool="uv-1.2", requirements_files=["uv.lock"])
     export = "export --quiet --frozen --no-dev --no-emit-project --python /usr/bin/python3"
     assert venv.uv_script(found).splitlines()[3:] == [
-        f"{UV} {export} --project /opt/shop/releases/r1 --output-file {WORK}/uv.lock.txt",
+        f"{UV} {export} --project /opt/shop/code/c1 --output-file {WORK}/uv.lock.txt",
         f"{INSTALL} --requirement {WORK}/uv.lock.txt --",
     ]
 
@@ -270,12 +270,12 @@ class Host(Systemd):
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    for directory in ("opt/shop/venvs", "opt/shop/releases/r1", "opt/blog", "units", "run"):
+    for directory in ("opt/shop/venvs", "opt/shop/code/c1", "opt/blog", "units", "run"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "opt/blog/.pyweb.deploy").mkdir()
-    (tmp_path / "opt/shop/releases/r1/requirements.txt").write_text("-r more.txt\nFlask\n")
-    (tmp_path / "opt/shop/releases/r1/more.txt").write_text("six\n")
-    (tmp_path / "opt/shop/releases/r1/secret.txt").write_text("not for the build")
+    (tmp_path / "opt/shop/code/c1/requirements.txt").write_text("-r more.txt\nFlask\n")
+    (tmp_path / "opt/shop/code/c1/more.txt").write_text("six\n")
+    (tmp_path / "opt/shop/code/c1/secret.txt").write_text("not for the build")
 
     def getpwnam(_name: str) -> SimpleNamespace:
         if not (tmp_path / "user").exists():
@@ -293,7 +293,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def stage(host: Host, **changes: Any) -> VenvStage:
-    given = request(**{"code": str(host.root / "opt/shop/releases/r1"), **changes})
+    given = request(**{"code": str(host.root / "opt/shop/code/c1"), **changes})
     return VenvStage(given, BuildUnit("shop", host, host.run), host.run, {"PIP_RETRIES": "0"})
 
 
@@ -308,7 +308,7 @@ def test_a_venv_is_built(host: Host) -> None:
     place = host.root / "opt/shop/venvs/v1"
     assert (place / ".complete").read_bytes() == b"bin/gunicorn\0bin/python"
     assert os.readlink(place / "bin/python") == sys.executable
-    assert [(step["step"], step["changed"]) for step in steps.told] == [
+    assert [(step["step"], step["changed"]) for step in steps.entries] == [
         ("create the build user", True),
         ("install the packages", True),
     ]
@@ -342,8 +342,8 @@ def test_the_build_sees_what_names_packages_and_no_more(host: Host) -> None:
 
 
 def test_a_requirements_file_elsewhere_is_refused(host: Host) -> None:
-    (host.root / "opt/shop/releases/r1/more.txt").unlink()
-    (host.root / "opt/shop/releases/r1/more.txt").symlink_to("/etc/passwd")
+    (host.root / "opt/shop/code/c1/more.txt").unlink()
+    (host.root / "opt/shop/code/c1/more.txt").symlink_to("/etc/passwd")
     with pytest.raises(BuildError, match=r"more\.txt leads out of "):
         stage(host, requirements_files=["requirements.txt"]).run(check=False)
     assert remains(host) == []
@@ -359,24 +359,24 @@ def test_what_is_built_in_an_editable_source_comes_along(host: Host) -> None:
 
     host.plants = build
     stage(host, needs_source=True, editable=True).run(check=False)
-    release = host.root / "opt/shop/releases/r1"
-    assert ((release / "module.so").read_text(), (release / "more.txt").read_text()) == ("compiled", "six\n")
+    code = host.root / "opt/shop/code/c1"
+    assert ((code / "module.so").read_text(), (code / "more.txt").read_text()) == ("compiled", "six\n")
     stage(host, venv="v2", needs_source=True, editable=True, existing=True).run(check=False)
-    assert (release / "module.so").exists()
+    assert (code / "module.so").exists()
 
 
 def test_nothing_is_written_to_a_source_of_somebody_else(host: Host) -> None:
     host.plants = lambda _path: (host.root / "opt/shop/build/source/new").touch()
     stage(host, needs_source=True, editable=True, existing=True).run(check=False)
-    assert not (host.root / "opt/shop/releases/r1/new").exists()
+    assert not (host.root / "opt/shop/code/c1/new").exists()
 
 
 def test_uv_is_built_first_and_once(host: Host) -> None:
     uv = {"installer": "uv", "tool": "uv-1.2", "tool_requirements": "uv==1.2 --hash=sha256:ab\n"}
     steps = stage(host, **uv).run(check=False)
-    assert [step["changed"] for step in steps.told] == [True, True, True]
+    assert [step["changed"] for step in steps.entries] == [True, True, True]
     assert sorted(os.listdir(host.root / "opt/shop/venvs")) == ["uv-1.2", "v1"]
-    assert [step["changed"] for step in stage(host, venv="v2", **uv).run(check=False).told] == [False, False, True]
+    assert [step["changed"] for step in stage(host, venv="v2", **uv).run(check=False).entries] == [False, False, True]
     assert host.calls.count("start") == 3
 
 
@@ -410,7 +410,7 @@ def test_check_mode_predicts_and_touches_nothing(host: Host) -> None:
     assert host.calls == []
     assert list((host.root / "opt/shop/venvs").iterdir()) == []
     real = stage(host).run(check=False)
-    assert [step["changed"] for step in predicted.told] == [step["changed"] for step in real.told]
+    assert [step["changed"] for step in predicted.entries] == [step["changed"] for step in real.entries]
     assert predicted.diff == real.diff
     assert predicted.diff[-1]["before_header"] == str(host.root / "opt/shop/venvs/v1")
     assert not stage(host).run(check=True).changed
@@ -474,7 +474,7 @@ def failure(host: Host, **changes: Any) -> Data:
         stage(host, **changes).run(check=False)
     assert remains(host) == []
     assert not (host.root / "opt/shop/venvs/v1").exists()
-    return raised.value.told
+    return raised.value.details
 
 
 def test_pip_fails(host: Host) -> None:
@@ -612,7 +612,7 @@ def module(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Data]:
 
     def run(**arguments: Any) -> Data:
         given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "lease": LEASE, **arguments}
-        given.setdefault("code", str(host.root / "opt/shop/releases/r1"))
+        given.setdefault("code", str(host.root / "opt/shop/code/c1"))
         output = io.StringIO()
         with patch_module_args(given), contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             gunicorn_venv.main()

@@ -81,7 +81,7 @@ def serve() -> Iterator[Serve]:
                             if not (part := connection.recv(4096)):
                                 break
                             request += part
-                        with contextlib.suppress(OSError):  # the gate hung up
+                        with contextlib.suppress(OSError):  # the check hung up
                             answer(connection, request)
 
             threading.Thread(target=loop, daemon=True).start()
@@ -436,7 +436,7 @@ def asked() -> list[tuple[str, float]]:
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, float]]) -> Wait:
-    """Run the gate against states and answers; of both, the last one is repeated."""
+    """Run the health check against states and answers; of both, the last one is repeated."""
 
     def run(
         states: list[State], answers: list[Answer], journal: Iterable[str] = (), **health: Any
@@ -533,7 +533,7 @@ def test_a_question_without_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left.failed is True
 
 
-# With a clock of its own: only what the gate sleeps counts, and each answer is there at once.
+# With a clock of its own: only what the check sleeps counts, and each answer is there at once.
 
 
 class Clock:
@@ -570,8 +570,8 @@ def questions() -> list[Address]:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]) -> Run:
-    """Run the gate on a host; the reply is a function of the address."""
+def run(monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]) -> Run:
+    """Run the health check on a host; the reply is a function of the address."""
 
     def run(host: Host, reply: Reply = lambda _address: OK) -> Left:
         def answer(address: Address, _health: object, _timeout: float) -> Answer:
@@ -585,34 +585,34 @@ def gate(monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]
     return run
 
 
-def test_what_commands_take_does_not_count(gate: Run) -> None:
-    left = gate(Host([COMMAND] * 600 + [STARTING] * 200 + [ACTIVE]))
+def test_what_commands_take_does_not_count(run: Run) -> None:
+    left = run(Host([COMMAND] * 600 + [STARTING] * 200 + [ACTIVE]))
     assert left.failed is False
     assert 20 < left.result["seconds"] < 21
 
 
-def test_after_the_commands_the_time_counts(gate: Run, questions: list[Address]) -> None:
-    left = gate(Host([COMMAND] * 600 + [STARTING] * 400 + [ACTIVE]))
+def test_after_the_commands_the_time_counts(run: Run, questions: list[Address]) -> None:
+    left = run(Host([COMMAND] * 600 + [STARTING] * 400 + [ACTIVE]))
     assert (left.failed, questions) == (True, [])
     assert left.result["reason"] == "it wasn't healthy within 30 s: no answer yet"
 
 
-def test_a_command_that_fails(gate: Run) -> None:
-    left = gate(Host([COMMAND, {**STATE, "InvocationID": "abc"}], COMMANDS))
+def test_a_command_that_fails(run: Run) -> None:
+    left = run(Host([COMMAND, {**STATE, "InvocationID": "abc"}], COMMANDS))
     assert left.result["reason"] == "gunicorn_before_activate: a command failed: flask warm-up"
     assert left.result["msg"].splitlines()[-1] == "  warm"
 
 
-def test_a_command_that_says_much_before_it_fails(gate: Run) -> None:
+def test_a_command_that_says_much_before_it_fails(run: Run) -> None:
     much = [f"Running upgrade {number}" for number in range(5000)]
-    left = gate(Host([COMMAND, {**STATE, "InvocationID": "abc"}], [COMMANDS[0], *much]))
+    left = run(Host([COMMAND, {**STATE, "InvocationID": "abc"}], [COMMANDS[0], *much]))
     assert left.result["reason"] == "gunicorn_before_activate: a command failed: flask db upgrade"
 
 
 @pytest.mark.parametrize("end", [ACTIVE, STARTING, {**STATE, "SubState": "failed"}])
-def test_waiting_for_commands_only(gate: Run, clock: Clock, questions: list[Address], end: State) -> None:
+def test_waiting_for_commands_only(run: Run, clock: Clock, questions: list[Address], end: State) -> None:
     host = Host([*[COMMAND] * 4000, end], only_commands=True)
-    left = gate(host)
+    left = run(host)
     assert (left.failed, questions) == (False, [])
     assert (len(host.commands), clock.now) == (4001, 3000)
 
@@ -625,8 +625,8 @@ WRONG = (500, "GET / answered 500, not 200")
 LIVELY = ["[2026-11-22 08:00:00 +0000] [7] [INFO] Booting worker with pid: 7", '127.0.0.1 "GET / HTTP/1.1" 200']
 
 
-def test_the_watch(gate: Run, clock: Clock, questions: list[Address]) -> None:
-    left = gate(Host([ACTIVE], LIVELY, watch=5, public=PUBLIC))
+def test_the_watch(run: Run, clock: Clock, questions: list[Address]) -> None:
+    left = run(Host([ACTIVE], LIVELY, watch=5, public=PUBLIC))
     assert (left.failed, left.result["status"]) == (False, 200)
     assert left.result["seconds"] < 1, "it tells when the answer was healthy first"
     assert 5 <= clock.now - 1000 < 6
@@ -634,23 +634,23 @@ def test_the_watch(gate: Run, clock: Clock, questions: list[Address]) -> None:
     assert [address["path"] for address in questions].count(PRIVATE) == 1 + 10
 
 
-def test_without_a_watch(gate: Run, questions: list[Address]) -> None:
+def test_without_a_watch(run: Run, questions: list[Address]) -> None:
     host = Host([ACTIVE], DIED, public=PUBLIC)
-    assert gate(host).failed is False
+    assert run(host).failed is False
     assert ([address["path"] for address in questions], host.asked_journal_for()) == ([PRIVATE], [])
 
 
-def test_a_connection_that_a_dying_worker_broke(gate: Run, clock: Clock) -> None:
+def test_a_connection_that_a_dying_worker_broke(run: Run, clock: Clock) -> None:
     reset = (0, "no answer to GET /: [Errno 104] Connection reset by peer")
-    left = gate(Host([ACTIVE], DIED, watch=5), lambda _address: reset if clock.now >= 1002 else OK)
+    left = run(Host([ACTIVE], DIED, watch=5), lambda _address: reset if clock.now >= 1002 else OK)
     said = "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"
     assert left.result["reason"] == f"unhealthy after 2.5 s of traffic: {reset[1]}; {said}"
 
 
 @pytest.mark.parametrize("answer", [WRONG, (0, "no answer to GET /: timed out")])
-def test_a_bad_answer_in_the_watch(gate: Run, clock: Clock, questions: list[Address], answer: Answer) -> None:
+def test_a_bad_answer_in_the_watch(run: Run, clock: Clock, questions: list[Address], answer: Answer) -> None:
     host = Host([ACTIVE], ["the", "end"], watch=5, public=PUBLIC)
-    left = gate(host, lambda address: answer if address["path"] == PRIVATE and clock.now >= 1002 else OK)
+    left = run(host, lambda address: answer if address["path"] == PRIVATE and clock.now >= 1002 else OK)
     assert left.failed is True
     assert left.result["reason"] == f"unhealthy after 2.5 s of traffic: {answer[1]}"
     assert left.result["msg"].splitlines()[0] == f"shop-check.service: {left.result['reason']}"
@@ -658,21 +658,21 @@ def test_a_bad_answer_in_the_watch(gate: Run, clock: Clock, questions: list[Addr
     assert len(questions) < 12
 
 
-def test_what_an_older_service_answers_at_the_public_addresses_is_not_its_fault(gate: Run) -> None:
+def test_what_an_older_service_answers_at_the_public_addresses_is_not_its_fault(run: Run) -> None:
     """It shares them until the new one is healthy; its own failure may be what the new one mends."""
-    left = gate(Host([ACTIVE], watch=5, public=PUBLIC), lambda address: OK if address["path"] == PRIVATE else WRONG)
+    left = run(Host([ACTIVE], watch=5, public=PUBLIC), lambda address: OK if address["path"] == PRIVATE else WRONG)
     assert left.failed is False
 
 
 @pytest.mark.parametrize("silent", PUBLIC)
 @pytest.mark.parametrize(("seconds", "healthy"), [(4, True), (20, True), (29, True), (31, False), (99, False)])
 def test_each_public_address_must_answer_once(
-    gate: Run, clock: Clock, silent: Address, seconds: float, healthy: bool
+    run: Run, clock: Clock, silent: Address, seconds: float, healthy: bool
 ) -> None:
     def reply(address: Address) -> Answer:
         return (0, "no answer to GET /: refused") if address == silent and clock.now < 1000 + seconds else OK
 
-    left = gate(Host([ACTIVE], watch=5, public=PUBLIC), reply)
+    left = run(Host([ACTIVE], watch=5, public=PUBLIC), reply)
     assert left.failed is not healthy
     if not healthy:
         wanted = f"s of traffic: no answer to GET /: refused ({shown(silent)})"
@@ -681,7 +681,7 @@ def test_each_public_address_must_answer_once(
 
 
 def test_a_public_address_that_hangs_is_asked_again_soon(
-    gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     """The older service may be the one that hangs."""
     patience: list[float] = []
@@ -691,7 +691,7 @@ def test_a_public_address_that_hangs_is_asked_again_soon(
         question.run()
 
     monkeypatch.setattr(Question, "start", start)
-    left = gate(
+    left = run(
         Host([ACTIVE], watch=1, public=PUBLIC[:1]),
         lambda address: OK if address["path"] == PRIVATE or clock.now > 1010 else (0, "timed out"),
     )
@@ -701,36 +701,36 @@ def test_a_public_address_that_hangs_is_asked_again_soon(
 
 
 def test_a_public_address_is_asked_again_only_after_its_answer(
-    gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]
+    run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock, questions: list[Address]
 ) -> None:
     public = PUBLIC[0]
     monkeypatch.setattr(Question, "is_alive", lambda each: each.arguments[0] == public and clock.now < 1001.8)
-    assert gate(Host([ACTIVE], watch=1, public=[public])).failed is False
+    assert run(Host([ACTIVE], watch=1, public=[public])).failed is False
     assert questions.count(public) == 1
     assert 1001.8 <= clock.now < 1003
 
 
-def test_an_answer_that_drips_ends_the_wait(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_an_answer_that_drips_ends_the_wait(run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Each read brings something, so no time limit of the socket is ever reached."""
     monkeypatch.setattr(Question, "is_alive", lambda _self: True)
-    left = gate(Host([ACTIVE]))
+    left = run(Host([ACTIVE]))
     assert left.result["reason"].startswith("it wasn't healthy within 30 s: ")
     assert 1030 <= clock.now < 1031
 
 
-def test_an_answer_that_drips_ends_the_watch(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_an_answer_that_drips_ends_the_watch(run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     monkeypatch.setattr(Question, "is_alive", lambda _self: clock.now > 1002)
-    left = gate(Host([ACTIVE], watch=5))
+    left = run(Host([ACTIVE], watch=5))
     assert "s of traffic: no complete answer to GET / within 30 s" in left.result["reason"]
     assert 1030 < clock.now < 1034
 
 
 def test_a_public_address_where_the_old_service_drips(
-    gate: Run, monkeypatch: pytest.MonkeyPatch, questions: list[Address]
+    run: Run, monkeypatch: pytest.MonkeyPatch, questions: list[Address]
 ) -> None:
     public = PUBLIC[0]
     monkeypatch.setattr(Question, "is_alive", lambda each: each.arguments[0] == public and each.until < 1010)
-    assert gate(Host([ACTIVE], watch=1, public=[public])).failed is False
+    assert run(Host([ACTIVE], watch=1, public=[public])).failed is False
     assert questions.count(public) > 3, "asked again, until the new one answers"
 
 
@@ -741,9 +741,9 @@ def test_a_public_address_where_the_old_service_drips(
         ({**ACTIVE, "InvocationID": "def"}, "No host named 'flask'"),
     ],
 )
-def test_a_service_that_ends_in_the_watch(gate: Run, end: State, reason: str) -> None:
+def test_a_service_that_ends_in_the_watch(run: Run, end: State, reason: str) -> None:
     host = Host([*[ACTIVE] * 8, end], TRACEBACK, watch=5)
-    left = gate(host)
+    left = run(host)
     assert left.failed is True
     assert reason in left.result["reason"]
     assert host.asked_journal_for() == ["_SYSTEMD_INVOCATION_ID=abc"]
@@ -761,8 +761,8 @@ DIED = [*LIVELY, LOG + "[ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of 
         (LOG + "[ERROR] Worker (pid:7) exited with code 1.", "Worker (pid:7) exited with code 1."),
     ],
 )
-def test_a_worker_that_died_in_the_watch(gate: Run, line: str, said: str) -> None:
-    left = gate(Host([ACTIVE], [*LIVELY, line, *LIVELY * 1000], watch=5))
+def test_a_worker_that_died_in_the_watch(run: Run, line: str, said: str) -> None:
+    left = run(Host([ACTIVE], [*LIVELY, line, *LIVELY * 1000], watch=5))
     assert left.failed is True
     assert left.result["reason"] == f"unhealthy after 5.5 s of traffic: {said}"
 
@@ -776,29 +776,29 @@ def test_a_worker_that_died_in_the_watch(gate: Run, line: str, said: str) -> Non
         f'192.0.2.7 - - "GET / HTTP/1.1" 200 2 "-" "{LOG}[ERROR] Worker (pid:7) exited with code 1."',
     ],
 )
-def test_what_visitors_send_and_workers_that_stop_do_not_end_the_watch(gate: Run, line: str) -> None:
-    assert gate(Host([ACTIVE], [line], watch=5)).failed is False
+def test_what_visitors_send_and_workers_that_stop_do_not_end_the_watch(run: Run, line: str) -> None:
+    assert run(Host([ACTIVE], [line], watch=5)).failed is False
 
 
-def test_the_watch_waits_for_slow_answers(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_the_watch_waits_for_slow_answers(run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     host = Host([ACTIVE], watch=5)
     monkeypatch.setattr(Question, "is_alive", lambda _self: 1001 < clock.now < 1020)
-    left = gate(host, lambda _address: OK if clock.now < 1000.5 else WRONG)
+    left = run(host, lambda _address: OK if clock.now < 1000.5 else WRONG)
     assert left.failed is True
     assert "after 20.0 s of traffic" in left.result["reason"]
 
 
-def test_an_answer_that_comes_while_the_watch_looks(gate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_comes_while_the_watch_looks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def answers_now(question: Question) -> bool:
         question.run()
         return False
 
     monkeypatch.setattr(Question, "start", lambda _self: None)
     monkeypatch.setattr(Question, "is_alive", answers_now)
-    assert gate(Host([ACTIVE], watch=2)).failed is False
+    assert run(Host([ACTIVE], watch=2)).failed is False
 
 
-def test_no_answer_is_missed_in_the_watch(gate: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_no_answer_is_missed_in_the_watch(run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     looks: dict[Question, int] = {}
 
     def is_alive(question: Question) -> bool:
@@ -806,5 +806,5 @@ def test_no_answer_is_missed_in_the_watch(gate: Run, monkeypatch: pytest.MonkeyP
         return looks[question] % 2 == 1 and clock.now > 1000.5
 
     monkeypatch.setattr(Question, "is_alive", is_alive)
-    left = gate(Host([ACTIVE], watch=5), lambda _address: OK if clock.now < 1000.5 else (500, "answered 500"))
+    left = run(Host([ACTIVE], watch=5), lambda _address: OK if clock.now < 1000.5 else (500, "answered 500"))
     assert left.failed is True

@@ -77,7 +77,7 @@ class Running:
         self.directory, self.journal = directory, directory / "journal"
         (directory / "gunicorn.conf.py").write_text(text.replace("/var/log/gunicorn/shop", str(directory)))
         (directory / "wsgi.py").write_text(APPLICATION)
-        environment = {**os.environ, "RUNTIME_DIRECTORY": str(directory), "GUNICORN_GENERATION": "3fa92c1b0d4e"}
+        environment = {**os.environ, "RUNTIME_DIRECTORY": str(directory), "GUNICORN_RELEASE": "3fa92c1b0d4e"}
         command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", *options]
         with self.journal.open("wb") as journal:
             self.process = subprocess.Popen(
@@ -167,7 +167,7 @@ def test_each_line_is_an_object_whatever_clients_send(start: Start, worker: str)
             "forwarded_for": None,
             "request_id": "7",
             "country": '"',
-            "generation": "3fa92c1b0d4e",
+            "release": "3fa92c1b0d4e",
         }
     assert "the hook of the user" in server.text("journal")
 

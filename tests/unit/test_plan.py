@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import generation_id, make_plan
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan, release_id
 from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 
 UNITS = "/etc/systemd/system"
 ROOT = "/opt/shop"
 OLD, OLDER, OLDEST = "0" * 12, "1" * 12, "2" * 12
-"""Ids of earlier generations."""
+"""Ids of earlier releases."""
 
 Data = dict[str, Any]
 
@@ -34,7 +34,7 @@ def desired() -> Data:
         "user": "shop",
         "create_user": True,
         "force": False,
-        "release": "rrrrrrrrrrrr",
+        "code": "cccccccccccc",
         "existing": "",
         "source_problems": [],
         "venv": "vvvvvvvvvvvv",
@@ -46,13 +46,13 @@ def desired() -> Data:
         "addresses": [{"host": "0.0.0.0", "port": 8000, "path": "", "listen_stream": "0.0.0.0:8000"}],
         "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3, "expect": "", "host": "localhost"},
         "credentials": {},
-        "generation_files": {
+        "release_files": {
             "gunicorn.conf.py": "timeout = 30\n",
             "environment": 'A="1"\n',
             "before_activate": "true\n",
         },
-        "slot_unit": "# @generation@ in @slot@\n",
-        "check_unit": "# @generation@ in private\n",
+        "slot_unit": "# @release@ in @slot@\n",
+        "check_unit": "# @release@ in private\n",
         "private_socket": "# private socket of @slot@\n",
         "public_socket": "ListenStream=0.0.0.0:8000\n",
         "log_rotation": "",
@@ -92,7 +92,7 @@ def managed(text: str, group: str = "root", mode: str = "0644") -> Data:
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-shop"
 
 KEPT = {
-    "release",
+    "code",
     "existing",
     "venv",
     "user",
@@ -111,29 +111,29 @@ KEPT = {
 
 
 def recorded(desired: Data, identity: str = "", created: str = "2026-06-01T00:00:00Z") -> Data:
-    """What is observed of a generation that was made as wanted and has served."""
+    """What is observed of a release that was made as wanted and has served."""
     record = {key: copy.deepcopy(desired[key]) for key in KEPT}
-    record.update(id=identity or generation_id(desired), created=created, gunicorn="27.0.1", python="3.11.2")
+    record.update(id=identity or release_id(desired), created=created, gunicorn="27.0.1", python="3.11.2")
     return {**record, "served": True, "failed": False}
 
 
 def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
     """What is observed where exactly that was deployed: it serves from the slot."""
     found = copy.deepcopy(bare)
-    identity = generation_id(desired)
+    identity = release_id(desired)
     found.update(
         packages=list(desired["packages"]),
         user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
         missing_directories=[],
         live=slot,
-        generations={identity: recorded(desired)},
-        releases=[desired["release"]],
+        releases={identity: recorded(desired)},
+        code=[desired["code"]],
         venvs=[desired["venv"]],
         current=identity,
         secrets={identity: list(desired["secrets"])},
         firewall={**bare["firewall"], "installed": True, "rules": copy.deepcopy(desired["rules"] or [])},
     )
-    found["slots"][slot] = {"active": True, "state": "active", "generation": identity}
+    found["slots"][slot] = {"active": True, "state": "active", "release": identity}
     streams = [address["listen_stream"] for address in desired["addresses"]]
     found["units"]["shop.socket"] = {"LoadState": "loaded", "ActiveState": "active", "Listen": streams}
     found["listening"] = [item for item in found["listening"] if not item["systemd"]]
@@ -141,11 +141,11 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
         held(address["host"], address["port"], slot) for address in desired["addresses"] if address["port"]
     ]
     found["listening_paths"] = [address["path"] for address in desired["addresses"] if address["path"]]
-    for name, text in desired["generation_files"].items():
-        found["files"][f"{ROOT}/generations/{identity}/{name}"] = managed(text, "shop", "0640")
+    for name, text in desired["release_files"].items():
+        found["files"][f"{ROOT}/releases/{identity}/{name}"] = managed(text, "shop", "0640")
     for each in ("blue", "green", "check"):
         found["files"][f"{UNITS}/shop-{each}.socket"] = managed(desired["private_socket"].replace("@slot@", each))
-    unit = desired["slot_unit"].replace("@slot@", slot).replace("@generation@", identity)
+    unit = desired["slot_unit"].replace("@slot@", slot).replace("@release@", identity)
     found["files"].update(
         {
             f"{UNITS}/shop-{slot}.service": managed(unit),
@@ -176,7 +176,7 @@ def texts(plan: Data) -> tuple[str, str]:
 def test_a_load_balancer_is_told_of_a_switch_only(desired: Data, observed: Data) -> None:
     desired.update(drain=True, enroll=True)
     assert make_plan(desired, observed)["stages"] == []
-    desired["release"] = "ssssssssssss"
+    desired["code"] = "dddddddddddd"
     assert make_plan(desired, observed)["stages"] == ["code", "release", "check", "drain", "switch", "enroll"]
 
 
@@ -190,7 +190,7 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
     assert plan["problems"] == []
     assert plan["stages"] == ["code", "packages", "venv", "release", "firewall", "check", "switch"]
     assert plan["missing_packages"] == ["python3-venv", "ufw"]
-    assert all(plan[part] for part in ("prepare", "create_user", "release", "venv"))
+    assert all(plan[part] for part in ("prepare", "create_user", "bring_code", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "blue", "")
     assert plan["other_slot"] == "green"
     units = ["blue.service", "blue.socket", "check.service", "check.socket", "green.socket"]
@@ -201,7 +201,7 @@ def test_first_deploy(desired: Data, bare: Data) -> None:
     assert plan["rules"] == desired["rules"]
     assert plan["work"] is True
     assert plan["summary"] == [
-        f"shop: generation {plan['id']} starts in slot blue; nothing serves yet",
+        f"shop: release {plan['id']} starts in slot blue; nothing serves yet",
         "Debian packages to install: python3-venv, ufw",
         "firewall: allow port 8000/tcp from any to any",
     ]
@@ -221,11 +221,11 @@ def test_nothing_to_do(desired: Data, bare: Data, slot: str) -> None:
 @pytest.mark.parametrize(("live", "next_slot"), [("blue", "green"), ("green", "blue")])
 def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
     observed = deployed(desired, bare, live)
-    old = generation_id(desired)
-    desired["release"] = "ssssssssssss"
+    old = release_id(desired)
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["code", "release", "check", "switch"]
-    assert (plan["release"], plan["venv"], plan["create_user"], plan["missing_packages"]) == (True, False, False, [])
+    assert (plan["bring_code"], plan["venv"], plan["create_user"], plan["missing_packages"]) == (True, False, False, [])
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, next_slot, live)
     assert plan["other_slot"] == live
     assert sorted(plan["units"]) == sorted(["shop-check.service", f"shop-{next_slot}.service"])
@@ -234,7 +234,7 @@ def test_new_code(desired: Data, bare: Data, live: str, next_slot: str) -> None:
     assert socket_of(plan) == (False, False, False)
     assert (plan["misnamed_slot"], plan["work"]) == ("", True)
     assert plan["summary"] == [
-        f"shop: generation {plan['id']} starts in slot {next_slot}; replaces {old}",
+        f"shop: release {plan['id']} starts in slot {next_slot}; replaces {old}",
         "what differs: code",
     ]
 
@@ -243,12 +243,12 @@ def test_new_packages(desired: Data, observed: Data) -> None:
     desired["venv"] = "wwwwwwwwwwww"
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["venv", "release", "check", "switch"]
-    assert (plan["release"], plan["venv"], plan["switch"]) == (False, True, True)
+    assert (plan["bring_code"], plan["venv"], plan["switch"]) == (False, True, True)
     assert plan["summary"][1] == "what differs: Python packages"
 
 
 def test_new_code_and_packages(desired: Data, observed: Data) -> None:
-    desired.update(release="ssssssssssss", venv="wwwwwwwwwwww")
+    desired.update(code="dddddddddddd", venv="wwwwwwwwwwww")
     assert make_plan(desired, observed)["summary"][1] == "what differs: code and Python packages"
 
 
@@ -261,7 +261,7 @@ def test_new_code_and_packages(desired: Data, observed: Data) -> None:
     ],
 )
 def test_new_settings(desired: Data, observed: Data, name: str, said: str) -> None:
-    desired["generation_files"][name] += "# changed\n"
+    desired["release_files"][name] += "# changed\n"
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["release", "check", "switch"]
     assert (plan["switch"], plan["slot"], socket_of(plan)) == (True, "green", (False, False, False))
@@ -269,14 +269,14 @@ def test_new_settings(desired: Data, observed: Data, name: str, said: str) -> No
 
 
 def test_a_setting_with_its_old_and_its_new_value(desired: Data, observed: Data) -> None:
-    desired["generation_files"]["gunicorn.conf.py"] = "timeout = 45\n"
-    desired.update(release="ssssssssssss", settings={"timeout": 45}, environment=["A", "B"])
+    desired["release_files"]["gunicorn.conf.py"] = "timeout = 45\n"
+    desired.update(code="dddddddddddd", settings={"timeout": 45}, environment=["A", "B"])
     plan = make_plan(desired, observed)
     assert plan["summary"][1] == "what differs: code, settings (timeout 30 -> 45) and environment variables (+B)"
-    assert plan["unshown"] == [
-        "check mode can't tell whether the generation works: the run starts it in private and asks for /healthz first"
+    assert plan["check_mode_limits"] == [
+        "check mode can't tell whether the release works: the run starts it in private and asks for /healthz first"
     ]
-    assert make_plan(desired, deployed(desired, observed))["unshown"] == []
+    assert make_plan(desired, deployed(desired, observed))["check_mode_limits"] == []
 
 
 def test_new_service_options(desired: Data, observed: Data) -> None:
@@ -293,26 +293,26 @@ def test_another_venv_that_is_there_is_not_built(desired: Data, observed: Data) 
     assert make_plan(desired, observed)["stages"] == ["release", "check", "switch"]
 
 
-def test_back_to_a_generation_that_is_there(desired: Data, observed: Data) -> None:
+def test_back_to_a_release_that_is_there(desired: Data, observed: Data) -> None:
     new = copy.deepcopy(desired)
-    new["release"] = "ssssssssssss"
+    new["code"] = "dddddddddddd"
     both = deployed(new, observed, "green")
-    both["slots"]["blue"] = {"active": False, "state": "inactive", "generation": ""}
-    both["generations"] |= observed["generations"]
-    both["releases"] += observed["releases"]
+    both["slots"]["blue"] = {"active": False, "state": "inactive", "release": ""}
+    both["releases"] |= observed["releases"]
+    both["code"] += observed["code"]
     both["files"] |= observed["files"]
     plan = make_plan(desired, both)
     assert plan["stages"] == ["check", "switch"]
-    assert (plan["id"], plan["previous"]) == (generation_id(desired), generation_id(new))
+    assert (plan["id"], plan["previous"]) == (release_id(desired), release_id(new))
     assert (plan["switch"], plan["slot"]) == (True, "blue")
     assert list(plan["units"]) == ["shop-check.service"]
 
 
 @pytest.mark.parametrize(("live", "slot"), [("blue", "green"), ("green", "blue")])
-def test_the_units_name_the_generation_and_its_slot(desired: Data, bare: Data, live: str, slot: str) -> None:
+def test_the_units_name_the_release_and_its_slot(desired: Data, bare: Data, live: str, slot: str) -> None:
     observed = deployed(desired, bare, live)
     del observed["files"][f"{UNITS}/shop-check.socket"]
-    desired["release"] = "ssssssssssss"
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert plan["units"] == {
         f"shop-{slot}.service": f"# {plan['id']} in {slot}\n",
@@ -321,7 +321,7 @@ def test_the_units_name_the_generation_and_its_slot(desired: Data, bare: Data, l
     }
 
 
-def test_what_the_record_of_a_generation_keeps(desired: Data, bare: Data) -> None:
+def test_what_the_record_of_a_release_keeps(desired: Data, bare: Data) -> None:
     plan = make_plan(desired, bare)
     assert plan["record"] == {"id": plan["id"], **{key: desired[key] for key in KEPT}}
 
@@ -347,7 +347,7 @@ def address_of(text: str) -> Data:
 def bind_to(desired: Data, *texts: str) -> None:
     desired["addresses"] = [address_of(text) for text in texts]
     desired["public_socket"] = "".join(f"ListenStream={text}\n" for text in texts)
-    desired["generation_files"]["gunicorn.conf.py"] = f"bind = {list(texts)!r}\n"
+    desired["release_files"]["gunicorn.conf.py"] = f"bind = {list(texts)!r}\n"
     ports = {address["port"] for address in desired["addresses"]} - {0}
     desired["rules"] = [rule(port) for port in sorted(ports)]
 
@@ -405,7 +405,7 @@ def test_another_address(
     assert plan["problems"] == []
     assert socket_of(plan) == (True, restart, conflict)
     assert plan["old_slot"] == "blue"
-    closed = ": its port is closed until the new generation is started" if conflict else ""
+    closed = ": its port is closed until the new release is started" if conflict else ""
     assert f"the public socket changes{closed}" in plan["summary"]
     assert texts(plan)[1] == "".join(f"ListenStream={text}\n" for text in before)
 
@@ -457,21 +457,21 @@ def test_a_socket_unit_that_was_written_but_never_opened(desired: Data, observed
 
 @pytest.mark.parametrize("state", ["failed", "inactive", "activating"])
 def test_a_live_slot_that_is_dead_is_replaced(desired: Data, observed: Data, state: str) -> None:
-    observed["slots"]["blue"] = {"active": False, "state": state, "generation": generation_id(desired)}
+    observed["slots"]["blue"] = {"active": False, "state": state, "release": release_id(desired)}
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["check", "switch"]
     assert (plan["serving"], plan["switch"], plan["slot"], plan["old_slot"]) == ("", True, "green", "blue")
 
 
-def test_a_slot_that_runs_an_old_generation_is_replaced(desired: Data, observed: Data) -> None:
-    observed["slots"]["blue"]["generation"] = OLD
+def test_a_slot_that_runs_an_old_release_is_replaced(desired: Data, observed: Data) -> None:
+    observed["slots"]["blue"]["release"] = OLD
     plan = make_plan(desired, observed)
     assert (plan["serving"], plan["previous"], plan["switch"], plan["slot"]) == (OLD, OLD, True, "green")
 
 
 @pytest.mark.parametrize("state", ["active", "activating", "reloading", "deactivating"])
 def test_the_other_slot_left_running_is_stopped(desired: Data, observed: Data, state: str) -> None:
-    observed["slots"]["green"] = {"active": state == "active", "state": state, "generation": OLD}
+    observed["slots"]["green"] = {"active": state == "active", "state": state, "release": OLD}
     observed["files"][f"{UNITS}/shop-green.service"] = managed("old")
     plan = make_plan(desired, observed)
     assert plan["stages"] in (["switch"], ["check", "switch"])
@@ -481,8 +481,8 @@ def test_the_other_slot_left_running_is_stopped(desired: Data, observed: Data, s
 
 @pytest.mark.parametrize("state", ["active", "activating", "reloading", "deactivating"])
 def test_a_slot_left_running_is_stopped_before_it_is_used(desired: Data, observed: Data, state: str) -> None:
-    observed["slots"]["green"] = {"active": state == "active", "state": state, "generation": OLD}
-    desired["release"] = "ssssssssssss"
+    observed["slots"]["green"] = {"active": state == "active", "state": state, "release": OLD}
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert (plan["switch"], plan["slot"]) == (True, "green")
 
@@ -492,14 +492,14 @@ def test_the_slot_that_serves_without_the_name_gets_it(desired: Data, observed: 
     observed["live"] = "green"
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["check", "switch"]
-    assert (plan["serving"], plan["switch"], plan["slot"]) == (generation_id(desired), False, "blue")
+    assert (plan["serving"], plan["switch"], plan["slot"]) == (release_id(desired), False, "blue")
     assert plan["misnamed_slot"] == "blue"
 
 
 @pytest.mark.parametrize(
     ("named", "other", "live"),
     [
-        # Each: whether the slot is active, and whether its generation has served; None for one that is not on the host.
+        # Each: whether the slot is active, and whether its release has served; None for one that is not on the host.
         ((True, True), (False, True), "blue"),
         ((True, True), (True, True), "blue"),
         ((True, True), (True, False), "blue"),
@@ -518,10 +518,10 @@ def test_the_slot_that_serves(
 ) -> None:
     for slot, identity, (active, served) in (("blue", OLD, named), ("green", OLDER, other)):
         state = "active" if active else "failed"
-        observed["slots"][slot] = {"active": active, "state": state, "generation": identity}
+        observed["slots"][slot] = {"active": active, "state": state, "release": identity}
         if served is not None:
-            observed["generations"][identity] = {**recorded(desired, identity), "served": served}
-    desired["release"] = "ssssssssssss"
+            observed["releases"][identity] = {**recorded(desired, identity), "served": served}
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert (plan["old_slot"], plan["slot"]) == (live, "green" if live == "blue" else "blue")
     assert plan["misnamed_slot"] == ("" if live == "blue" else "green")
@@ -538,7 +538,7 @@ def test_a_first_deploy_that_broke_off_is_started_again(desired: Data, observed:
 
 def test_the_slot_that_serves_without_the_name_is_not_used_for_the_next_one(desired: Data, observed: Data) -> None:
     observed["live"] = "green"
-    desired["release"] = "ssssssssssss"
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (True, "green", "blue")
 
@@ -553,7 +553,7 @@ def test_a_wrong_record_of_what_serves_is_mended(desired: Data, observed: Data, 
 
 def test_what_runs_without_the_mark_of_having_served_was_not_watched(desired: Data, observed: Data) -> None:
     """A run was killed before: the switch begins again."""
-    observed["generations"][observed["current"]]["served"] = False
+    observed["releases"][observed["current"]]["served"] = False
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["check", "switch"]
     assert (plan["switch"], plan["slot"], plan["check"]) == (True, "green", True)
@@ -589,7 +589,7 @@ def test_a_unit_that_was_changed(desired: Data, observed: Data, path: str, drift
 @pytest.mark.parametrize("drift", DRIFT)
 @pytest.mark.parametrize("name", ["gunicorn.conf.py", "environment", "before_activate"])
 def test_a_configuration_that_was_changed(desired: Data, observed: Data, name: str, drift: Data | None) -> None:
-    spoil(observed["files"], f"{ROOT}/generations/{observed['current']}/{name}", drift)
+    spoil(observed["files"], f"{ROOT}/releases/{observed['current']}/{name}", drift)
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["release", "check", "switch"]
     assert (plan["id"], plan["switch"]) == (observed["current"], True)
@@ -600,19 +600,19 @@ def test_a_checking_program_that_was_changed(desired: Data, observed: Data, drif
     spoil(observed["files"], f"{ROOT}/check_config.py", drift)
     plan = make_plan(desired, observed)
     assert (plan["stages"], plan["prepare"]) == (["code"], True)
-    assert (plan["release"], plan["venv"], plan["switch"]) == (False, False, False)
+    assert (plan["bring_code"], plan["venv"], plan["switch"]) == (False, False, False)
 
 
-@pytest.mark.parametrize("name", ["releases", "venvs", "generations"])
+@pytest.mark.parametrize("name", ["code", "venvs", "releases"])
 def test_a_directory_that_somebody_removed(desired: Data, observed: Data, name: str) -> None:
-    observed[name] = {} if name == "generations" else []
+    observed[name] = {} if name == "releases" else []
     observed["missing_directories"] = [name]
     plan = make_plan(desired, observed)
     assert (plan["stages"][0], plan["prepare"]) == ("code", True)
 
 
-def test_files_of_other_generations_do_not_matter(desired: Data, observed: Data) -> None:
-    observed["files"][f"{ROOT}/generations/{OLD}/gunicorn.conf.py"] = managed("old", "adm", "0777")
+def test_files_of_other_releases_do_not_matter(desired: Data, observed: Data) -> None:
+    observed["files"][f"{ROOT}/releases/{OLD}/gunicorn.conf.py"] = managed("old", "adm", "0777")
     assert make_plan(desired, observed)["stages"] == []
 
 
@@ -620,7 +620,7 @@ def test_the_group_is_the_one_that_the_user_has(desired: Data, observed: Data) -
     desired.update(user="web", create_user=False)
     observed["user"] = {"uid": 33, "gid": 33, "group": "www-data", "gecos": "www-data"}
     for path, item in observed["files"].items():
-        if "/generations/" in path:
+        if "/releases/" in path:
             item["group"] = "www-data"
     assert make_plan(desired, observed)["stages"] == []
 
@@ -629,7 +629,7 @@ def test_force_runs_every_stage_but_switches_nothing(desired: Data, observed: Da
     desired["force"] = True
     plan = make_plan(desired, observed)
     assert plan["stages"] == ["code", "packages", "venv", "release", "firewall", "check", "switch"]
-    assert all(plan[part] for part in ("prepare", "release", "venv"))
+    assert all(plan[part] for part in ("prepare", "bring_code", "venv"))
     assert (plan["switch"], plan["slot"], plan["old_slot"]) == (False, "blue", "")
     assert socket_of(plan) == (False, False, False)
     units = ["blue.service", "blue.socket", "check.socket", "green.socket"]
@@ -665,12 +665,12 @@ def test_a_missing_user_is_created(desired: Data, observed: Data) -> None:
     assert (plan["create_user"], plan["prepare"]) == (True, True)
 
 
-@pytest.mark.parametrize("part", ["release", "venv"])
-def test_a_release_or_venv_that_is_gone_is_built(desired: Data, observed: Data, part: str) -> None:
-    observed[f"{part}s"] = []
+@pytest.mark.parametrize("part", ["code", "venv"])
+def test_code_or_a_venv_that_is_gone_is_built(desired: Data, observed: Data, part: str) -> None:
+    observed["code" if part == "code" else "venvs"] = []
     plan = make_plan(desired, observed)
-    assert plan["stages"] == ["code" if part == "release" else "venv"]
-    assert [plan["prepare"], plan["release"], plan["venv"]] == [False, part == "release", part == "venv"]
+    assert plan["stages"] == ["code" if part == "code" else "venv"]
+    assert [plan["prepare"], plan["bring_code"], plan["venv"]] == [False, part == "code", part == "venv"]
 
 
 # The firewall
@@ -754,7 +754,7 @@ def test_a_trial_that_broke_off_is_no_proof(desired: Data, observed: Data, force
     assert make_plan(desired, observed)["enable_firewall"] is False, "nobody asked for it"
 
 
-def foreign(port: str, action: str = "allow", protocol: str = "tcp", **more: str) -> Data:
+def unmanaged(port: str, action: str = "allow", protocol: str = "tcp", **more: str) -> Data:
     """A rule of somebody else."""
     return {**rule(action=action), "port": port, "protocol": protocol, "comment": "", **more}
 
@@ -766,21 +766,21 @@ def foreign(port: str, action: str = "allow", protocol: str = "tcp", **more: str
         ([22, 2222], 2222, [], [22, 2222]),
         ([22], 2022, [], [22, 2022]),
         ([], 2022, [], [2022]),
-        ([22], 22, [foreign("22")], []),
-        ([22], 22, [foreign("22", comment="ssh")], []),
-        ([22], 22, [foreign("22", "limit")], []),
-        ([22], 22, [foreign("22", protocol="any")], []),
-        ([22], 22, [foreign("22", protocol="udp")], [22]),
-        ([22], 22, [foreign("22", "deny", source="192.0.2.5")], [22]),
-        ([22], 22, [foreign("222")], [22]),
-        ([22], 22, [foreign("any", protocol="any", source="192.0.2.0/24")], []),
-        ([22], 22, [foreign("22", source="192.0.2.0/24")], []),
-        ([22], 22, [foreign("22", source="192.0.2.5")], []),
-        ([22], 22, [foreign("22", source="198.51.100.0/24")], [22]),
-        ([22], 22, [foreign("22", source="2001:db8::/32")], [22]),
-        ([22, 2222], 22, [foreign("22,80,2000:2300")], []),
-        ([22, 2222], 22, [foreign("22,80,2000:2200")], [2222]),
-        ([22, 2222], 22, [foreign("22", interface="eth0")], [2222]),
+        ([22], 22, [unmanaged("22")], []),
+        ([22], 22, [unmanaged("22", comment="ssh")], []),
+        ([22], 22, [unmanaged("22", "limit")], []),
+        ([22], 22, [unmanaged("22", protocol="any")], []),
+        ([22], 22, [unmanaged("22", protocol="udp")], [22]),
+        ([22], 22, [unmanaged("22", "deny", source="192.0.2.5")], [22]),
+        ([22], 22, [unmanaged("222")], [22]),
+        ([22], 22, [unmanaged("any", protocol="any", source="192.0.2.0/24")], []),
+        ([22], 22, [unmanaged("22", source="192.0.2.0/24")], []),
+        ([22], 22, [unmanaged("22", source="192.0.2.5")], []),
+        ([22], 22, [unmanaged("22", source="198.51.100.0/24")], [22]),
+        ([22], 22, [unmanaged("22", source="2001:db8::/32")], [22]),
+        ([22, 2222], 22, [unmanaged("22,80,2000:2300")], []),
+        ([22, 2222], 22, [unmanaged("22,80,2000:2200")], [2222]),
+        ([22, 2222], 22, [unmanaged("22", interface="eth0")], [2222]),
     ],
 )
 def test_ssh_stays_open_and_rules_of_others_as_they_are(
@@ -788,7 +788,7 @@ def test_ssh_stays_open_and_rules_of_others_as_they_are(
 ) -> None:
     desired["firewall_enable"] = True
     observed.update(ssh_ports=ports, ssh_connection={"client": "192.0.2.5", "port": port})
-    observed["firewall"]["foreign"] = rules
+    observed["firewall"]["unmanaged"] = rules
     plan = make_plan(desired, observed)
     assert (plan["problems"], plan["ssh_rules"]) == ([], wanted)
     observed["firewall"]["enabled"] = True
@@ -799,7 +799,7 @@ def test_ssh_from_nowhere(desired: Data, observed: Data) -> None:
     """Ansible may come in another way: what the SSH server listens on is opened all the same."""
     desired["firewall_enable"] = True
     observed["ssh_connection"] = {}
-    observed["firewall"]["foreign"] = [foreign("22", source="192.0.2.5")]
+    observed["firewall"]["unmanaged"] = [unmanaged("22", source="192.0.2.5")]
     assert make_plan(desired, observed)["ssh_rules"] == [22]
 
 
@@ -815,13 +815,13 @@ def test_limit_and_interface_replace_a_rule_where_it_stands(desired: Data, obser
 
 
 def test_a_rule_that_an_administrator_made_is_left_to_him(desired: Data, observed: Data) -> None:
-    observed["firewall"].update(rules=[], foreign=[foreign("8000")])
+    observed["firewall"].update(rules=[], unmanaged=[unmanaged("8000")])
     plan = make_plan(desired, observed)
     assert (plan["stages"], plan["summary"]) == ([], [])
     desired["force"] = True
     assert make_plan(desired, observed)["rules"] == []
     desired.update(force=False, rules=[rule(), rule(9000)])
-    observed["firewall"]["foreign"] = [foreign("8000", "deny")]
+    observed["firewall"]["unmanaged"] = [unmanaged("8000", "deny")]
     plan = make_plan(desired, observed)
     assert plan["rules"] == [rule(9000)]
     assert plan["summary"][-1] == (
@@ -832,18 +832,18 @@ def test_a_rule_that_an_administrator_made_is_left_to_him(desired: Data, observe
 @pytest.mark.parametrize(
     ("theirs", "told"),
     [
-        (foreign("8000"), True),
-        (foreign("7999:8001", protocol="any"), True),
-        (foreign("8001"), False),
-        (foreign("8000", "deny"), False),
-        (foreign("8000", source="198.51.100.0/24"), False),
+        (unmanaged("8000"), True),
+        (unmanaged("7999:8001", protocol="any"), True),
+        (unmanaged("8001"), False),
+        (unmanaged("8000", "deny"), False),
+        (unmanaged("8000", source="198.51.100.0/24"), False),
     ],
 )
 def test_a_wide_rule_of_others_makes_a_narrow_one_useless(
     desired: Data, observed: Data, theirs: Data, told: bool
 ) -> None:
     desired["rules"] = [rule(source="192.0.2.0/24")]
-    observed["firewall"].update(foreign=[theirs])
+    observed["firewall"].update(unmanaged=[theirs])
     plan = make_plan(desired, observed)
     assert plan["rules"] == desired["rules"]
     assert any("lets everybody in at port" in line for line in plan["summary"]) is told
@@ -953,37 +953,35 @@ def test_ufw_is_asked_only_where_it_is_needed(
 
 @pytest.fixture
 def history(desired: Data, observed: Data) -> Data:
-    """The wanted generation serves; three more are there, each with a release of its own."""
+    """The wanted release serves; three more are there, each with code of its own."""
     for day, (identity, venv) in enumerate([(OLDEST, "old-venv"), (OLDER, "old-venv"), (OLD, desired["venv"])]):
-        release = f"release-{identity}"
-        made = {**desired, "release": release, "venv": venv}
-        observed["generations"][identity] = recorded(made, identity, f"2026-05-0{day + 1}T00:00:00Z")
-        observed["releases"].append(release)
+        code = f"code-{identity}"
+        made = {**desired, "code": code, "venv": venv}
+        observed["releases"][identity] = recorded(made, identity, f"2026-05-0{day + 1}T00:00:00Z")
+        observed["code"].append(code)
     observed["venvs"].append("old-venv")
     observed["previous"] = OLD
     return observed
 
 
 def gone(*identities: str) -> set[str]:
-    return {f"{ROOT}/generations/{each}" for each in identities} | {
-        f"{ROOT}/releases/release-{each}" for each in identities
-    }
+    return {f"{ROOT}/releases/{each}" for each in identities} | {f"{ROOT}/code/code-{each}" for each in identities}
 
 
 @pytest.mark.parametrize("keep", [3, 9])
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_generation_that_never_served_is_no_history(desired: Data, history: Data, failed: bool, keep: int) -> None:
+def test_a_release_that_never_served_is_no_history(desired: Data, history: Data, failed: bool, keep: int) -> None:
     desired["keep"] = keep
-    history["generations"][OLDER].update(served=False, failed=failed)
+    history["releases"][OLDER].update(served=False, failed=failed)
     assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDER)
 
 
 def test_a_failure_before_it_served_does_not_count(desired: Data, history: Data) -> None:
-    history["generations"][OLDER]["failed"] = True
+    history["releases"][OLDER]["failed"] = True
     assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDEST)
 
 
-def test_the_oldest_generations_go(desired: Data, history: Data) -> None:
+def test_the_oldest_releases_go(desired: Data, history: Data) -> None:
     plan = make_plan(desired, history)
     assert plan["stages"] == ["prune"]
     assert set(plan["obsolete_paths"]) == gone(OLDEST)
@@ -1007,29 +1005,29 @@ def test_the_previous_one_stays_however_old_it_is(desired: Data, history: Data) 
 
 def test_the_one_that_serves_stays_as_the_previous_one(desired: Data, history: Data) -> None:
     serving = history["current"]
-    desired.update(release="ssssssssssss", keep=2)
+    desired.update(code="dddddddddddd", keep=2)
     plan = make_plan(desired, history)
     assert plan["previous"] == serving
-    assert not any(serving in path or "rrrrrrrrrrrr" in path for path in plan["obsolete_paths"])
+    assert not any(serving in path or "cccccccccccc" in path for path in plan["obsolete_paths"])
     assert gone(OLD, OLDER, OLDEST) <= set(plan["obsolete_paths"])
 
 
-def test_what_a_kept_generation_needs_stays(desired: Data, history: Data) -> None:
-    history["generations"][OLDEST]["release"] = f"release-{OLD}"
-    assert f"{ROOT}/releases/release-{OLD}" not in make_plan(desired, history)["obsolete_paths"]
+def test_what_a_kept_release_needs_stays(desired: Data, history: Data) -> None:
+    history["releases"][OLDEST]["code"] = f"code-{OLD}"
+    assert f"{ROOT}/code/code-{OLD}" not in make_plan(desired, history)["obsolete_paths"]
 
 
 def test_what_an_interrupted_run_left_goes(desired: Data, observed: Data) -> None:
-    observed["unfinished"] = [f"{ROOT}/releases/half", f"{ROOT}/venvs/half", f"{ROOT}/generations/half"]
+    observed["unfinished"] = [f"{ROOT}/code/half", f"{ROOT}/venvs/half", f"{ROOT}/releases/half"]
     assert make_plan(desired, observed)["obsolete_paths"] == observed["unfinished"]
 
 
 def test_what_this_run_builds_does_not_go(desired: Data, bare: Data) -> None:
     bare["unfinished"] = [
-        f"{ROOT}/releases/{desired['release']}",
+        f"{ROOT}/code/{desired['code']}",
         f"{ROOT}/venvs/{desired['venv']}",
         f"{ROOT}/venvs/uv-1.2.3",
-        f"{ROOT}/generations/{generation_id(desired)}",
+        f"{ROOT}/releases/{release_id(desired)}",
     ]
     assert make_plan(desired, bare)["obsolete_paths"] == []
 
@@ -1059,10 +1057,10 @@ def test_a_build_user_of_somebody_else(desired: Data, observed: Data) -> None:
     assert message.endswith("Example: gunicorn_name: shop-web")
 
 
-def test_releases_and_venvs_that_nothing_names_go(desired: Data, observed: Data) -> None:
-    observed["releases"].append("stray")
+def test_code_and_venvs_that_nothing_names_go(desired: Data, observed: Data) -> None:
+    observed["code"].append("stray")
     observed["venvs"].append("stray")
-    assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/releases/stray", f"{ROOT}/venvs/stray"]
+    assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/code/stray", f"{ROOT}/venvs/stray"]
 
 
 def test_what_builds_venvs_stays_while_it_is_wanted(desired: Data, observed: Data) -> None:
@@ -1072,7 +1070,7 @@ def test_what_builds_venvs_stays_while_it_is_wanted(desired: Data, observed: Dat
     assert make_plan(desired, observed)["obsolete_paths"] == [f"{ROOT}/venvs/uv-1.2.2", f"{ROOT}/venvs/uv-1.2.3"]
 
 
-# Back to an earlier generation
+# Back to an earlier release
 
 
 @pytest.fixture
@@ -1080,24 +1078,24 @@ def before(desired: Data) -> Data:
     """What was wanted before: other code, other packages, other units."""
     return {
         **copy.deepcopy(desired),
-        "release": "aaaaaaaaaaaa",
+        "code": "aaaaaaaaaaaa",
         "venv": "bbbbbbbbbbbb",
         "user": "web",
         "health": {**desired["health"], "path": "/alive", "watch": 9},
-        "slot_unit": "# @generation@ was in @slot@\n",
-        "check_unit": "# @generation@ was in private\n",
+        "slot_unit": "# @release@ was in @slot@\n",
+        "check_unit": "# @release@ was in private\n",
         "private_socket": "# private socket of @slot@, as it was\n",
     }
 
 
 def with_before(desired: Data, bare: Data, before: Data) -> Data:
-    """What is observed where the wanted generation serves and that one served before it, as `OLD`."""
+    """What is observed where the wanted release serves and that one served before it, as `OLD`."""
     observed = deployed(desired, bare, "green")
-    observed["generations"][OLD] = recorded(before, OLD, "2026-05-01T00:00:00Z")
-    observed["releases"].append(before["release"])
+    observed["releases"][OLD] = recorded(before, OLD, "2026-05-01T00:00:00Z")
+    observed["code"].append(before["code"])
     observed["venvs"].append(before["venv"])
     observed["previous"] = OLD
-    observed["files"][f"{UNITS}/shop-blue.service"] = managed("# of the generation before\n")
+    observed["files"][f"{UNITS}/shop-blue.service"] = managed("# of the release before\n")
     return observed
 
 
@@ -1112,10 +1110,10 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
     observed = with_before(desired, bare, before)
     observed.update(packages=[], python={})
     plan = make_plan(back(release), observed)
-    serving = generation_id(desired)
+    serving = release_id(desired)
     assert plan["problems"] == []
     assert plan["stages"] == ["check", "switch"]
-    assert not any(plan[part] for part in ("prepare", "release", "venv", "create_user", "missing_packages"))
+    assert not any(plan[part] for part in ("prepare", "bring_code", "venv", "create_user", "missing_packages"))
     assert (plan["id"], plan["serving"], plan["previous"]) == (OLD, serving, serving)
     assert (plan["switch"], plan["slot"], plan["old_slot"], plan["work"]) == (True, "blue", "green", True)
     assert plan["units"] == {
@@ -1128,13 +1126,13 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
     assert "watch" not in plan["health"]
     assert socket_of(plan) == (False, False, False)
     assert plan["summary"] == [
-        f"shop: generation {OLD} starts in slot blue; replaces {serving}; it was made 2026-05-01T00:00:00Z",
+        f"shop: release {OLD} starts in slot blue; replaces {serving}; it was made 2026-05-01T00:00:00Z",
         "what differs: code and Python packages",
     ]
 
 
 def test_going_back_looks_for_no_user_and_no_interpreter(desired: Data, bare: Data, before: Data) -> None:
-    """Who goes back gives a name only, and the generation may run as another user than that."""
+    """Who goes back gives a name only, and the release may run as another user than that."""
     observed = with_before(desired, bare, before)
     observed.update(user={}, python={})
     assert make_plan(back(), observed)["problems"] == []
@@ -1149,14 +1147,14 @@ def test_going_back_to_secrets_that_are_lost(desired: Data, bare: Data, before: 
     assert plan["record"]["secrets"] == ["KEY", "TOKEN"]
     observed["secrets"][OLD] = ["KEY"]
     (problem,) = make_plan(back(), observed)["problems"]
-    assert f"of its secrets TOKEN is gone from {ROOT}/generations/{OLD}/secrets" in problem
+    assert f"of its secrets TOKEN is gone from {ROOT}/releases/{OLD}/secrets" in problem
 
 
-def test_going_back_to_a_generation_that_knew_no_secrets(desired: Data, bare: Data, before: Data) -> None:
+def test_going_back_to_a_release_that_knew_no_secrets(desired: Data, bare: Data, before: Data) -> None:
     """Made by an earlier version of the collection."""
     observed = with_before(desired, bare, before)
     for key in module.ADDED:
-        del observed["generations"][OLD][key]
+        del observed["releases"][OLD][key]
     plan = make_plan(back(), observed)
     assert (plan["problems"], plan["record"]["secrets"], plan["record"]["existing"]) == ([], [], "")
 
@@ -1186,7 +1184,7 @@ def test_going_back_brings_the_rotation_of_then(desired: Data, bare: Data, befor
     before["log_rotation"] = "of then\n"
     observed = with_before(desired, bare, before)
     assert make_plan(back(), observed)["log_rotation"] == {LOG_ROTATION: "of then\n"}
-    observed["generations"][OLD]["log_rotation"] = ""
+    observed["releases"][OLD]["log_rotation"] = ""
     observed["files"][LOG_ROTATION] = managed("of now\n")
     plan = make_plan(back(), observed)
     assert (plan["log_rotation"], LOG_ROTATION in plan["obsolete_paths"]) == ({}, True)
@@ -1194,9 +1192,9 @@ def test_going_back_brings_the_rotation_of_then(desired: Data, bare: Data, befor
 
 def test_going_back_twice_comes_back(desired: Data, bare: Data, before: Data) -> None:
     observed = with_before(desired, bare, before)
-    newer = generation_id(desired)
-    observed["slots"]["blue"] = {"active": True, "state": "active", "generation": OLD}
-    observed["slots"]["green"] = {"active": False, "state": "inactive", "generation": newer}
+    newer = release_id(desired)
+    observed["slots"]["blue"] = {"active": True, "state": "active", "release": OLD}
+    observed["slots"]["green"] = {"active": False, "state": "inactive", "release": newer}
     observed.update(live="blue", current=OLD, previous=newer)
     plan = make_plan(back(), observed)
     assert (plan["id"], plan["slot"], plan["previous"]) == (newer, "green", OLD)
@@ -1270,7 +1268,7 @@ def test_going_back_starts_a_changed_unit_again(desired: Data, bare: Data, befor
     assert (plan["switch"], plan["slot"], plan["stages"]) == (True, "blue", ["check", "switch"])
 
 
-@pytest.mark.parametrize("change", [{"systemd": False}, {"foreign": ["/opt/shop"]}])
+@pytest.mark.parametrize("change", [{"systemd": False}, {"unmanaged": ["/opt/shop"]}])
 def test_going_back_refuses_a_host_that_cannot_take_it(desired: Data, bare: Data, before: Data, change: Data) -> None:
     assert len(make_plan(back(), {**with_before(desired, bare, before), **change})["problems"]) == 1
 
@@ -1292,7 +1290,7 @@ THERE = f"on the host: {'6' * 12}, made 2026-06-01T00:00:00Z; {OLD}, made 2026-0
         ("previous", {"previous": OLDEST}, "'previous', which is not on the host."),
         (OLDEST, {}, f"'{OLDEST}', which is not on the host."),
         (OLDER, {}, f"'{OLDER}', which never took traffic."),
-        (OLD, {"releases": ["rrrrrrrrrrrr"]}, f"'{OLD}', but its release is gone from /opt/shop/releases."),
+        (OLD, {"code": ["cccccccccccc"]}, f"'{OLD}', but its code is gone from /opt/shop/code."),
         ("previous", {"venvs": ["vvvvvvvvvvvv"]}, "'previous', but its venv is gone from /opt/shop/venvs."),
         (
             "previous",
@@ -1303,12 +1301,12 @@ THERE = f"on the host: {'6' * 12}, made 2026-06-01T00:00:00Z; {OLD}, made 2026-0
 )
 def test_no_way_back(desired: Data, bare: Data, before: Data, release: str, change: Data, said: str) -> None:
     observed = with_before(desired, bare, before)
-    observed["generations"]["6" * 12] = observed["generations"].pop(observed["current"])
-    observed["generations"][OLDER] = {**recorded(before, OLDER), "served": False}
+    observed["releases"]["6" * 12] = observed["releases"].pop(observed["current"])
+    observed["releases"][OLDER] = {**recorded(before, OLDER), "served": False}
     plan = make_plan(back(release), {**observed, **change})
     message = only(plan)
     assert message.startswith(f"gunicorn_release: got {said} ")
-    assert f"It accepts `previous` or a generation that has served; {THERE} " in message
+    assert f"It accepts `previous` or a release that has served; {THERE} " in message
     assert message.endswith(f'Example: gunicorn_release: "{OLD}"')
     assert (plan["work"], plan["summary"]) == (False, [])
 
@@ -1319,12 +1317,12 @@ def test_no_way_back_on_a_new_host(bare: Data) -> None:
     assert message.endswith('Example: gunicorn_release: "previous"')
 
 
-def test_release_and_venv_are_both_missed(desired: Data, bare: Data, before: Data) -> None:
-    observed = {**with_before(desired, bare, before), "releases": [], "venvs": []}
+def test_code_and_venv_are_both_missed(desired: Data, bare: Data, before: Data) -> None:
+    observed = {**with_before(desired, bare, before), "code": [], "venvs": []}
     assert len(make_plan(back(), observed)["problems"]) == 2
 
 
-# The identity of a generation
+# The identity of a release
 
 
 def test_the_identity_does_not_depend_on_the_slot(desired: Data, bare: Data) -> None:
@@ -1332,23 +1330,23 @@ def test_the_identity_does_not_depend_on_the_slot(desired: Data, bare: Data) -> 
     assert blue["id"] == green["id"] == make_plan(desired, bare)["id"]
 
 
-@pytest.mark.parametrize("key", ["release", "venv", "slot_unit"])
+@pytest.mark.parametrize("key", ["code", "venv", "slot_unit"])
 def test_the_identity_depends_on(desired: Data, key: str) -> None:
-    before = generation_id(desired)
+    before = release_id(desired)
     desired[key] += "x"
-    assert generation_id(desired) != before
+    assert release_id(desired) != before
 
 
 def test_the_identity_depends_on_the_names_of_the_files(desired: Data) -> None:
-    before = generation_id(desired)
-    desired["generation_files"]["environments"] = desired["generation_files"].pop("environment")
-    assert generation_id(desired) != before
+    before = release_id(desired)
+    desired["release_files"]["environments"] = desired["release_files"].pop("environment")
+    assert release_id(desired) != before
 
 
 def test_the_order_of_the_files_does_not_matter(desired: Data) -> None:
-    before = generation_id(desired)
-    desired["generation_files"] = dict(reversed(desired["generation_files"].items()))
-    assert generation_id(desired) == before
+    before = release_id(desired)
+    desired["release_files"] = dict(reversed(desired["release_files"].items()))
+    assert release_id(desired) == before
 
 
 @pytest.mark.parametrize(
@@ -1365,8 +1363,8 @@ def test_the_order_of_the_files_does_not_matter(desired: Data) -> None:
     ],
 )
 def test_the_identity_ignores_what_the_application_does_not_notice(desired: Data, change: Data) -> None:
-    before = generation_id(desired)
-    assert generation_id({**desired, **change}) == before
+    before = release_id(desired)
+    assert release_id({**desired, **change}) == before
 
 
 # Hosts that can't take it
@@ -1532,9 +1530,9 @@ def test_an_existing_user_that_is_missing(desired: Data, bare: Data) -> None:
 
 
 def test_things_that_somebody_else_made(desired: Data, bare: Data) -> None:
-    bare["foreign"] = ["/lib/systemd/system/shop.service", "/opt/shop"]
+    bare["unmanaged"] = ["/lib/systemd/system/shop.service", "/opt/shop"]
     problems = make_plan(desired, bare)["problems"]
-    assert [path in message for path, message in zip(bare["foreign"], problems, strict=True)] == [True, True]
+    assert [path in message for path, message in zip(bare["unmanaged"], problems, strict=True)] == [True, True]
     assert all(message.startswith("gunicorn_name: got 'shop', but /") for message in problems)
     assert all(message.endswith("Example: gunicorn_name: shop-web") for message in problems)
 
@@ -1590,7 +1588,7 @@ def test_a_public_socket_that_somebody_stopped(desired: Data, bare: Data, addres
     assert plan["switch"]
     assert socket_of(plan) == (True, True, address == "0.0.0.0:8000")
     assert plan["summary"][0].endswith(
-        f"generation {plan['id']} starts again in slot green: its public socket is not as it was"
+        f"release {plan['id']} starts again in slot green: its public socket is not as it was"
     )
     observed["slots"]["blue"].update(active=False, state="inactive")
     assert "another process already listens" in only(make_plan(desired, observed)), "nobody of ours runs"
@@ -1601,13 +1599,11 @@ def test_a_service_that_somebody_stopped(desired: Data, observed: Data) -> None:
     observed["units"]["shop.socket"].update(ActiveState="inactive", Listen=[])
     observed["listening"] = []
     last = observed["current"]
-    assert make_plan(desired, observed)["summary"] == [
-        f"shop: generation {last} starts in slot green; nothing serves now"
-    ]
-    desired["release"] = "ssssssssssss"
+    assert make_plan(desired, observed)["summary"] == [f"shop: release {last} starts in slot green; nothing serves now"]
+    desired["code"] = "dddddddddddd"
     plan = make_plan(desired, observed)
     assert plan["summary"] == [
-        f"shop: generation {plan['id']} starts in slot green; nothing serves now, {last} was the last",
+        f"shop: release {plan['id']} starts in slot green; nothing serves now, {last} was the last",
         "what differs: code",
     ]
 
@@ -1650,7 +1646,7 @@ def test_an_address_of_another_application(
 ) -> None:
     """It keeps its address while it is stopped: the next start of the host would start it again."""
     bind_to(desired, mine)
-    bare["neighbours"] = {"wiki": ["127.0.0.1:9999"], "blog": [theirs]}
+    bare["other_apps"] = {"wiki": ["127.0.0.1:9999"], "blog": [theirs]}
     if runs and clash and ":" in mine:
         bare["listening"].append(listener("::" if ":" in mine.rsplit(":", 1)[0] else "0.0.0.0", process="gunicorn"))
     plan = make_plan(desired, bare)
@@ -1681,7 +1677,7 @@ def test_a_unix_socket_of_somebody_else(desired: Data, bare: Data, observed: Dat
 def test_our_own_socket_is_not_somebody_else(desired: Data, observed: Data, wanted: str) -> None:
     """Where no slot runs, systemd itself holds the port."""
     bind_to(desired, f"[{wanted}]:8000" if ":" in wanted else f"{wanted}:8000")
-    observed["slots"]["blue"] = {"active": False, "state": "failed", "generation": ""}
+    observed["slots"]["blue"] = {"active": False, "state": "failed", "release": ""}
     observed["listening"][-1] = listener("0.0.0.0", 8000, "systemd", "init.scope", systemd=True)
     assert make_plan(desired, observed)["problems"] == []
 
@@ -1713,7 +1709,7 @@ def test_ufw_never_locks_ssh_out(desired: Data, bare: Data, rules: Any, enable: 
 @pytest.mark.parametrize(("action", "refused"), [("deny", True), ("reject", True), ("limit", False)])
 def test_a_rule_that_shuts_ssh_out(desired: Data, observed: Data, action: str, refused: bool) -> None:
     desired["firewall_enable"] = True
-    observed["firewall"]["foreign"] = [foreign("22", action)]
+    observed["firewall"]["unmanaged"] = [unmanaged("22", action)]
     plan = make_plan(desired, observed)
     if not refused:
         assert plan["problems"] == []
@@ -1724,7 +1720,7 @@ def test_a_rule_that_shuts_ssh_out(desired: Data, observed: Data, action: str, r
 
 
 def test_all_problems_at_once(desired: Data, bare: Data) -> None:
-    bare.update(os={"ID": "", "VERSION_ID": "", "PRETTY_NAME": ""}, systemd=False, python={}, foreign=["/opt/shop"])
+    bare.update(os={"ID": "", "VERSION_ID": "", "PRETTY_NAME": ""}, systemd=False, python={}, unmanaged=["/opt/shop"])
     bare["listening"].append(listener("::"))
     assert len(make_plan(desired, bare)["problems"]) == 5
 
@@ -1739,31 +1735,31 @@ def with_secrets(desired: Data, digest: str = "d1") -> Data:
     return {**desired, "secrets": ["KEY", "TOKEN"], "secrets_digest": digest}
 
 
-def test_a_rotated_secret_is_a_new_generation(desired: Data, bare: Data) -> None:
+def test_a_rotated_secret_is_a_new_release(desired: Data, bare: Data) -> None:
     desired = with_secrets(desired)
     found = deployed(desired, bare)
     assert make_plan(desired, found)["work"] is False
     plan = make_plan(with_secrets(desired, "d2"), found)
     assert (plan["switch"], plan["stages"]) == (True, ["release", "check", "switch"])
-    assert plan["id"] != generation_id(desired)
+    assert plan["id"] != release_id(desired)
     assert "what differs: the value of a secret" in plan["summary"]
 
 
-def test_without_secrets_a_generation_is_called_as_before(desired: Data) -> None:
-    assert generation_id({**desired, "secrets_digest": "d1"}) == generation_id(desired)
-    parts = [desired["release"], desired["venv"]]
-    parts += [part for pair in sorted(desired["generation_files"].items()) for part in pair]
+def test_without_secrets_a_release_is_called_as_before(desired: Data) -> None:
+    assert release_id({**desired, "secrets_digest": "d1"}) == release_id(desired)
+    parts = [desired["code"], desired["venv"]]
+    parts += [part for pair in sorted(desired["release_files"].items()) for part in pair]
     parts.append(desired["slot_unit"])
-    assert generation_id(desired) == short_digest(*map(str.encode, parts))
+    assert release_id(desired) == short_digest(*map(str.encode, parts))
 
 
 @pytest.mark.parametrize("there", [[], ["KEY"], ["KEY", "OTHER"]])
 def test_secrets_that_are_lost_are_written_again(desired: Data, bare: Data, there: list[str]) -> None:
     desired = with_secrets(desired)
     found = deployed(desired, bare)
-    found["secrets"][generation_id(desired)] = there
+    found["secrets"][release_id(desired)] = there
     plan = make_plan(desired, found)
-    assert (plan["id"], plan["stages"]) == (generation_id(desired), ["release", "check", "switch"])
+    assert (plan["id"], plan["stages"]) == (release_id(desired), ["release", "check", "switch"])
 
 
 def test_no_digest_of_secrets_is_kept(desired: Data, bare: Data) -> None:
@@ -1776,25 +1772,25 @@ def test_an_existing_application_is_never_brought(desired: Data, bare: Data) -> 
     desired["existing"] = "/srv/shop"
     for force in (False, True):
         plan = make_plan({**desired, "force": force}, bare)
-        assert (plan["release"], plan["venv"], bool(plan["stages"])) == (False, True, True)
+        assert (plan["bring_code"], plan["venv"], bool(plan["stages"])) == (False, True, True)
     assert plan["record"]["existing"] == "/srv/shop"
 
 
-def test_an_existing_application_that_changed_is_a_new_generation(desired: Data, bare: Data) -> None:
+def test_an_existing_application_that_changed_is_a_new_release(desired: Data, bare: Data) -> None:
     desired["existing"] = "/srv/shop"
     found = deployed(desired, bare)
     assert make_plan(desired, found)["work"] is False
-    plan = make_plan({**desired, "release": "ssssssssssss"}, found)
-    assert (plan["switch"], plan["release"], plan["venv"]) == (True, False, False)
+    plan = make_plan({**desired, "code": "dddddddddddd"}, found)
+    assert (plan["switch"], plan["bring_code"], plan["venv"]) == (True, False, False)
     assert "what differs: code" in plan["summary"]
 
 
 def test_going_back_leaves_an_existing_application_as_it_is(desired: Data, bare: Data) -> None:
     desired["existing"] = "/srv/shop"
     found = deployed(desired, bare)
-    found["releases"] = []
+    found["code"] = []
     back = recorded({**desired, "venv": "wwwwwwwwwwww"}, OLD)
-    found["generations"][OLD], found["previous"] = back, OLD
+    found["releases"][OLD], found["previous"] = back, OLD
     found["venvs"].append("wwwwwwwwwwww")
     wanted = {"name": "shop", "restore": "previous", "keep": 3, "tools": [], "drain": False, "enroll": False}
     plan = make_plan(wanted, found)

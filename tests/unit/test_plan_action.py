@@ -35,7 +35,10 @@ class Run:
 
     def __init__(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.project = project
-        self.answer: Data = {"gunicorn": {**OBSERVED, "glance": {"shop": {}}}, "invocation": {"module_args": {}}}
+        self.answer: Data = {
+            "gunicorn": {**OBSERVED, "runtime_status": {"shop": {}}},
+            "invocation": {"module_args": {}},
+        }
         self.unreachable = False
         self.check = False
         self.asked: list[Data] = []
@@ -84,9 +87,9 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def glance(run: Run) -> Any:
+def runtime_status(run: Run) -> Any:
     """Look at the status in place of a plan."""
-    return lambda **variables: run({"glance": True}, **variables)
+    return lambda **variables: run({"runtime_status": True}, **variables)
 
 
 def vaulted(text: str) -> EncryptedString:
@@ -217,7 +220,7 @@ def test_a_host_that_does_not_answer(run: Run) -> None:
 def test_the_plan(run: Run) -> None:
     result = run()
     assert (result["changed"], result["work"], result["slot"], result["fetch"]) == (False, True, "blue", {})
-    assert result["summary"][0].startswith(f"shop: generation {result['id']} starts in slot blue")
+    assert result["summary"][0].startswith(f"shop: release {result['id']} starts in slot blue")
     assert result["observed"] == run.answer["gunicorn"]
     assert len(run.asked) == 1, "one look at the host"
     assert "invocation" not in result
@@ -326,15 +329,15 @@ def test_what_is_remembered_may_be_printed(run: Run) -> None:
 # A look at the status
 
 
-def test_a_look_at_the_status_asks_what_a_deploy_asks(run: Run, glance: Any) -> None:
+def test_a_look_at_the_status_asks_what_a_deploy_asks(run: Run, runtime_status: Any) -> None:
     """Else it would call drift what a deploy doesn't, or the other way round."""
-    plan, found = run(), glance()
-    assert run.asked[1] == {**run.asked[0], "glance": True}
+    plan, found = run(), runtime_status()
+    assert run.asked[1] == {**run.asked[0], "runtime_status": True}
     assert (found["name"], found["described"], found["reached"], found["problem"]) == ("shop", True, True, "")
     assert found["applications"] == {"shop": {}}
     assert found["plan"] == {key: plan[key] for key in found["plan"]}
     assert {"work", "problems", "summary", "stages"} <= set(found["plan"])
-    assert "s3cret" not in json.dumps(glance(gunicorn_environment={"A": "s3cret"}))
+    assert "s3cret" not in json.dumps(runtime_status(gunicorn_environment={"A": "s3cret"}))
 
 
 @pytest.mark.parametrize(
@@ -345,40 +348,42 @@ def test_a_look_at_the_status_asks_what_a_deploy_asks(run: Run, glance: Any) -> 
         ({"gunicorn_state": UNDEFINED}, "gunicorn_state: 'vault_password' is undefined"),
     ],
 )
-def test_what_cannot_be_known_is_no_reason_not_to_look(run: Run, glance: Any, variables: Data, unknown: str) -> None:
-    found = glance(**variables)
+def test_what_cannot_be_known_is_no_reason_not_to_look(
+    run: Run, runtime_status: Any, variables: Data, unknown: str
+) -> None:
+    found = runtime_status(**variables)
     assert found["unknown"].startswith(unknown)
     assert (found["plan"], found["applications"]) == ({}, {"shop": {}})
-    assert run.asked == [{"name": "shop", "user": "shop", "glance": True}]
+    assert run.asked == [{"name": "shop", "user": "shop", "runtime_status": True}]
 
 
 @pytest.mark.parametrize("variables", [{"gunicorn_state": "absent"}, {"gunicorn_source": {}}])
-def test_an_application_that_nobody_describes(run: Run, glance: Any, variables: Data) -> None:
-    found = glance(**variables)
+def test_an_application_that_nobody_describes(run: Run, runtime_status: Any, variables: Data) -> None:
+    found = runtime_status(**variables)
     assert (found["described"], found["unknown"], found["plan"]) == (False, "", {})
-    assert run.asked == [{"name": "shop", "user": "shop", "glance": True}]
+    assert run.asked == [{"name": "shop", "user": "shop", "runtime_status": True}]
 
 
-def test_hosts_that_cannot_be_looked_at(run: Run, glance: Any) -> None:
+def test_hosts_that_cannot_be_looked_at(run: Run, runtime_status: Any) -> None:
     run.unreachable = True
-    found = glance()
+    found = runtime_status()
     assert (found["reached"], found["problem"]) == (False, "Connection refused")
     assert "unreachable" not in found, "Ansible would leave the host alone from there on"
     run.unreachable = False
     run.answer = {"failed": True, "msg": "gunicorn_info needs root"}
-    found = glance()
+    found = runtime_status()
     assert (found["reached"], found["problem"]) == (True, "gunicorn_info needs root")
-    assert glance(gunicorn_name=UNDEFINED)["problem"].startswith("gunicorn_name: 'vault_password' is undefined")
+    assert runtime_status(gunicorn_name=UNDEFINED)["problem"].startswith("gunicorn_name: 'vault_password' is undefined")
     assert "failed" not in found
 
 
-def test_a_look_with_a_source_that_is_elsewhere(run: Run, glance: Any) -> None:
+def test_a_look_with_a_source_that_is_elsewhere(run: Run, runtime_status: Any) -> None:
     source = {"git": "https://git.example.org/shop.git"}
-    assert glance(gunicorn_source=source)["fetch"]["kind"] == "git"
+    assert runtime_status(gunicorn_source=source)["fetch"]["kind"] == "git"
     assert run.asked == []
-    found = run({"glance": True, "unknown": "can't be fetched"}, gunicorn_source=source)
+    found = run({"runtime_status": True, "unknown": "can't be fetched"}, gunicorn_source=source)
     assert (found["fetch"], found["unknown"], found["plan"]) == ({}, "can't be fetched", {})
-    found = run({"glance": True, "fetched": True}, gunicorn_source=source)
+    found = run({"runtime_status": True, "fetched": True}, gunicorn_source=source)
     assert "is not a directory on the controller" in found["plan"]["problems"][0]
 
 

@@ -41,9 +41,9 @@ def observed(bare: Data) -> Data:
             "/var/lib/gunicorn": ["shop"],
             "/var/log/gunicorn": ["shop"],
         },
-        brought=["iptables", "ufw"],
+        installed_by_role=["iptables", "ufw"],
     )
-    bare["slots"]["blue"].update(active=True, state="active", generation="3fa92c1b0d4e")
+    bare["slots"]["blue"].update(active=True, state="active", release="3fa92c1b0d4e")
     bare["firewall"].update(installed=True, rules=[dict(RULE)])
     return bare
 
@@ -102,7 +102,7 @@ def test_a_stranger_in_a_shared_directory_keeps_it(desired: Data, observed: Data
 
 
 def test_what_others_made_stays_and_is_said(desired: Data, observed: Data) -> None:
-    observed["foreign"] = ["/opt/shop", f"{UNITS}/shop.socket"]
+    observed["unmanaged"] = ["/opt/shop", f"{UNITS}/shop.socket"]
     observed["user"]["gecos"] = "The shop's owner"
     observed["build_user"]["gecos"] = "The shop's builder"
     plan = make_removal(desired, observed)
@@ -126,8 +126,8 @@ def test_nothing_to_do_where_nothing_is(desired: Data, bare: Data) -> None:
 
 def test_nothing_to_do_again(desired: Data, bare: Data) -> None:
     """What stays is no work, and not said again."""
-    bare.update(shared={"/var/lib/gunicorn": ["shop"], "/var/log/gunicorn": ["shop"]}, brought=["ufw"])
-    bare["firewall"].update(installed=True, enabled=True, foreign=[SSH])
+    bare.update(shared={"/var/lib/gunicorn": ["shop"], "/var/log/gunicorn": ["shop"]}, installed_by_role=["ufw"])
+    bare["firewall"].update(installed=True, enabled=True, unmanaged=[SSH])
     plan = make_removal(desired, bare)
     assert (plan["work"], plan["summary"]) == (False, [])
 
@@ -137,7 +137,7 @@ def test_nothing_to_do_again(desired: Data, bare: Data) -> None:
     [("remove_data", "/var/lib/gunicorn"), ("remove_packages", "")],
 )
 def test_what_stayed_goes_later_if_asked(desired: Data, bare: Data, remove: str, path: str) -> None:
-    bare.update(shared={"/var/lib/gunicorn": ["shop"]}, brought=["ufw"])
+    bare.update(shared={"/var/lib/gunicorn": ["shop"]}, installed_by_role=["ufw"])
     desired[remove] = True
     plan = make_removal(desired, bare)
     assert plan["work"]
@@ -147,7 +147,7 @@ def test_what_stayed_goes_later_if_asked(desired: Data, bare: Data, remove: str,
 
 def test_an_interrupted_removal_is_taken_up(desired: Data, observed: Data) -> None:
     """Units, user and rules went, the directory with the mark didn't."""
-    observed.update(files={}, live="", user={}, build_user={}, shared={}, brought=[])
+    observed.update(files={}, live="", user={}, build_user={}, shared={}, installed_by_role=[])
     observed["firewall"]["rules"] = []
     plan = make_removal(desired, observed)
     assert (plan["work"], plan["paths"]) == (True, ["/opt/shop"])
@@ -156,7 +156,7 @@ def test_an_interrupted_removal_is_taken_up(desired: Data, observed: Data) -> No
 def test_a_firewall_that_filters_keeps_its_packages(desired: Data, observed: Data) -> None:
     desired["remove_packages"] = True
     assert make_removal(desired, observed)["remove_packages"] == ["iptables", "ufw"]
-    observed["firewall"].update(enabled=True, foreign=[SSH])
+    observed["firewall"].update(enabled=True, unmanaged=[SSH])
     plan = make_removal(desired, observed)
     assert plan["remove_packages"] == []
     assert any("after `ufw disable`" in line for line in plan["summary"])
@@ -165,9 +165,9 @@ def test_a_firewall_that_filters_keeps_its_packages(desired: Data, observed: Dat
 
 def test_a_firewall_with_rules_of_others_keeps_its_packages(desired: Data, observed: Data) -> None:
     desired["remove_packages"] = True
-    observed["firewall"]["foreign"] = [SSH]
+    observed["firewall"]["unmanaged"] = [SSH]
     assert make_removal(desired, observed)["remove_packages"], "that one came with the role"
-    observed["firewall"]["foreign"] = [SSH, {**SSH, "port": "443", "comment": ""}]
+    observed["firewall"]["unmanaged"] = [SSH, {**SSH, "port": "443", "comment": ""}]
     plan = make_removal(desired, observed)
     assert plan["remove_packages"] == []
     assert any("has rules that are not the role's" in line for line in plan["summary"])
@@ -190,14 +190,14 @@ def test_the_unit_of_an_interrupted_build_goes(desired: Data, bare: Data) -> Non
     build = "/run/systemd/system/shop-build.service"
     bare["unfinished"] = ["/opt/shop/build", build]
     assert make_removal(desired, bare)["units"] == [build]
-    bare["foreign"] = [build]
+    bare["unmanaged"] = [build]
     assert make_removal(desired, bare)["units"] == []
 
 
 def test_the_summary(desired: Data, observed: Data) -> None:
     plan, later = make_removal(desired, observed), "gunicorn_remove_data: true"
     assert plan["summary"] == [
-        "shop: generation 3fa92c1b0d4e stops serving",
+        "shop: release 3fa92c1b0d4e stops serving",
         "firewall: withdraw port 8000/tcp from any to any",
         "remove /run/gunicorn",
         "remove /opt/shop",

@@ -35,7 +35,7 @@ Data = dict[str, Any]
 
 LEASE = {"holder": {"run": "a"}, "last_run": "", "dead": "", "seconds": 60, "then": 0}
 
-COMPLETE = {"releases/r1": ".complete", "venvs/v1": ".complete", "generations/g1": "generation.json"}
+COMPLETE = {"code/c1": ".complete", "venvs/v1": ".complete", "releases/r1": "release.json"}
 """Directories of /opt/shop, and the mark that says that all of one is there."""
 
 
@@ -60,7 +60,7 @@ class Role:
         plan, host = self.plan(), self.machine.host(check)
         given = {key: self.rooted(plan[name]) for key, name in self.arguments.items()}
         Remove(host, self.machine.run, given).run()
-        steps = [step["step"] for step in host.steps.told if step["changed"]]
+        steps = [step["step"] for step in host.steps.entries if step["changed"]]
         return {"steps": steps, "diff": host.files.diff + host.steps.diff}
 
     def left(self) -> list[str]:
@@ -95,7 +95,7 @@ def serving(machine: Machine) -> None:
     """It serves from the slot blue."""
     for unit in UNITS:
         socket = "ListenStream=0.0.0.0:8000\n" if unit == "shop.socket" else ""
-        write(Path(machine.layout.units, unit), f"# pyweb.deploy\nEnvironment=GUNICORN_GENERATION=a1\n{socket}")
+        write(Path(machine.layout.units, unit), f"# pyweb.deploy\nEnvironment=GUNICORN_RELEASE=a1\n{socket}")
     machine.enable_unit("shop-blue.service")
     machine.enable_unit("shop.socket")
     machine.start_unit("shop.socket")
@@ -105,7 +105,7 @@ def serving(machine: Machine) -> None:
             write(home / path / name)
     (home / ".pyweb.deploy").mkdir()
     write(home / "check_config.py")
-    (home / "current").symlink_to("generations/g1")
+    (home / "current").symlink_to("releases/r1")
     machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}
     machine.users["shop-build"] = "Builds packages of shop (pyweb.deploy)"
     for place in ("var/lib", "var/log"):
@@ -146,7 +146,7 @@ def crashed(machine: Machine) -> None:
 def first_build(machine: Machine) -> None:
     """A first deploy was killed before there was a unit."""
     home = Path(machine.layout.home)
-    write(home / "releases/r1/a")
+    write(home / "code/c1/a")
     (home / ".pyweb.deploy").mkdir()
     machine.users["shop"] = "Gunicorn application shop (pyweb.deploy)"
 
@@ -358,8 +358,8 @@ def test_the_marks_go_first_and_the_role_s_own_last(new_role: NewRole, monkeypat
     host, home = role.machine.host(), Path(role.machine.layout.home)
     elsewhere = role.machine.root / "elsewhere"
     write(elsewhere / ".complete")
-    (home / "releases/linked").symlink_to(elsewhere)
-    (home / "releases/r1/linked").symlink_to(elsewhere)
+    (home / "code/linked").symlink_to(elsewhere)
+    (home / "code/c1/linked").symlink_to(elsewhere)
     dropped: list[str] = []
 
     def drop(self: PlayedFiles, path: str) -> None:
@@ -401,7 +401,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dat
     machine.packages = {"ufw": "", "iptables": "docker"}
     machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}
     machine.users["blog"] = "Gunicorn application blog (pyweb.deploy)"
-    os.rmdir(os.path.join(machine.layout.home, "generations"))
+    os.rmdir(os.path.join(machine.layout.home, "releases"))
     os.rmdir(machine.layout.home)
     monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_gecos=machine.users[name]))
     monkeypatch.setattr(basic.AnsibleModule, "run_command", lambda _self, command: machine.run(command))

@@ -33,9 +33,9 @@ def test_directives_of_a_unit() -> None:
 
 
 def test_every_text_ends_with_one_line_break(release: Release) -> None:
-    """One more or less would be another generation on every host."""
+    """One more or less would be another release on every host."""
     texts = vars(rendering.render(release))
-    texts.update(texts.pop("generation_files"))
+    texts.update(texts.pop("release_files"))
     assert len(texts) == 8
     assert all(text == text.strip("\n") + "\n" != "\n" for text in texts.values())
 

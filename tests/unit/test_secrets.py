@@ -107,7 +107,7 @@ def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Send:
         known["__gunicorn_plan"] = decide(read(tmp_path, planned), OBSERVED)
         task = Task()
         task.action = "pyweb.deploy.gunicorn_release"
-        task.args = {"name": "shop", "generation": known["__gunicorn_plan"]["id"]}
+        task.args = {"name": "shop", "release": known["__gunicorn_plan"]["id"]}
         found = action.ActionModule(task, connection, context, None, Templar(DataLoader(), known), None)
 
         def execute(module_name: str, module_args: Data, task_vars: Any) -> Data:
@@ -134,9 +134,7 @@ def test_secrets_travel_through_a_pipe_in_one_argument(send: Send, options: Data
         "27.0.1",
         {"directory": "app"},
     )
-    assert set(found["sent"]) == {"name", "generation", "lease"}, (
-        "every other argument is written to the host's journal"
-    )
+    assert set(found["sent"]) == {"name", "release", "lease"}, "every other argument is written to the host's journal"
     assert not {"written", "invocation"} & set(found)
 
 
@@ -200,7 +198,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tool.write_text(TOOL)
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    return tmp_path / "generation/secrets"
+    return tmp_path / "release/secrets"
 
 
 def keep(directory: Path, encrypt: bool = False, secrets: Data = SECRETS) -> list[str]:

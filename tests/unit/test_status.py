@@ -13,7 +13,7 @@ Data = dict[str, Any]
 
 MADE = "2026-11-25T20:15:00Z"
 APPLICATION: Data = {
-    "generation": "3fa92c1b0d4e",
+    "release": "3fa92c1b0d4e",
     "state": "active",
     "sub_state": "running",
     "result": "success",
@@ -58,14 +58,14 @@ def application(**changes: Any) -> Data:
         ({**application(**STOPPED), "plan": WORK}, "stopped", ""),
         (application(**{**STOPPED, "socket": "active"}), "stopped", "the next request starts it"),
         (application(health=REFUSED), "failed", "GET / answered 500, not 200"),
-        (application(health=None), "failed", "its health check is unknown: generation.json is gone"),
+        (application(health=None), "failed", "its health check is unknown: release.json is gone"),
         (application(socket="inactive"), "failed", "its public socket is inactive"),
         (
             application(state="activating", sub_state="auto-restart", result="exit-code"),
             "failed",
             "systemd says: activating (auto-restart), result exit-code",
         ),
-        (application(generation=""), "not deployed", "no generation has served"),
+        (application(release=""), "not deployed", "no release has served"),
         ({**HOST, "applications": {}}, "not deployed", ""),
         ({**HOST, "applications": {}, "described": False}, "not deployed", "the role put nothing on the host"),
         ({**HOST, "reached": False, "problem": "Task failed: no\nx"}, "unreachable", "no"),
@@ -79,7 +79,7 @@ def test_a_word_for_the_state(found: Data, state: str, because: str) -> None:
     (row,) = whole["applications"]
     assert (row["state"], row["because"]) == (state, because)
     assert whole["well"] is (state in ("healthy", "drifted"))
-    assert ("web1" in whole["unwell"]) is not whole["well"]
+    assert ("web1" in whole["unhealthy"]) is not whole["well"]
 
 
 def test_no_host_is_not_well() -> None:
@@ -103,7 +103,7 @@ def test_drift(plan: Data, unknown: str, drift: list[str] | None, why: str, comp
     assert report(found)["well"] is True
     strict = report(found, strict=True)
     assert strict["well"] is (complaint is None)
-    assert complaint is None or complaint in strict["unwell"]["web1"][0]
+    assert complaint is None or complaint in strict["unhealthy"]["web1"][0]
 
 
 def test_what_the_inventory_does_not_describe() -> None:
@@ -111,7 +111,7 @@ def test_what_the_inventory_does_not_describe() -> None:
     blog, shop = report(found)["applications"]
     assert (blog["application"], blog["described"], blog["drift"]) == ("blog", False, None)
     assert (shop["application"], shop["described"], shop["drift"]) == ("shop", True, ["what differs: code"])
-    assert report(found)["unwell"] == {"web1": ["blog is stopped"]}
+    assert report(found)["unhealthy"] == {"web1": ["blog is stopped"]}
     alone = {**HOST, "described": False, "plan": {}}
     assert report(alone, strict=True)["well"] is True, "nothing is wanted there"
     assert [row["state"] for row in report({**found, "name": "new"})["applications"]][2] == "not deployed"
@@ -127,7 +127,7 @@ FLEET: Data = {
 
 def test_the_table() -> None:
     assert status.table(status.report(FLEET, False, MADE)) == [
-        "HOST  APPLICATION  STATE        GENERATION    UP   GUNICORN  PYTHON  WORKERS  MEMORY  HEALTH     DRIFT",
+        "HOST  APPLICATION  STATE        RELEASE       UP   GUNICORN  PYTHON  WORKERS  MEMORY  HEALTH     DRIFT",
         "web1  shop         healthy      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  none",
         "web2  shop         drifted      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  yes",
         "web3  shop         stopped      3fa92c1b0d4e  -    27.0.1    3.11.2  3        89 MiB  -          none",
@@ -190,7 +190,7 @@ def test_the_page() -> None:
 
 def test_the_page_escapes_what_comes_from_hosts() -> None:
     evil = '"><script>alert(1)</script>'
-    changes = dict.fromkeys(("generation", "gunicorn", "python", "since"), evil)
+    changes = dict.fromkeys(("release", "gunicorn", "python", "since"), evil)
     found = {**application(**changes, health={**REFUSED, "problem": evil}), "unknown": evil, "plan": {}}
     hosts = {evil: found, "b": {**HOST, "applications": {evil: APPLICATION}, "plan": {**WORK, "summary": [evil]}}}
     hosts["c"] = {**HOST, "plan": {**WORK, "summary": [evil]}}

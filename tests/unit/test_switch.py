@@ -30,10 +30,8 @@ def wanted(code: str, *addresses: str) -> Data:
     addresses = addresses or ("0.0.0.0:8000",)
     streams = "".join(f"ListenStream={address}\n" for address in addresses)
     found: Data = {"name": "shop", "user": "shop", "create_user": True, "restore": "", "force": False}
-    found.update(
-        release=code, venv="vvvvvvvvvvvv", python="python3", packages=[], firewall_packages=[], keep=5, tools=[]
-    )
-    found.update(existing="", source_problems=[], credentials={}, generation_files={}, secrets=[], secrets_digest="")
+    found.update(code=code, venv="vvvvvvvvvvvv", python="python3", packages=[], firewall_packages=[], keep=5, tools=[])
+    found.update(existing="", source_problems=[], credentials={}, release_files={}, secrets=[], secrets_digest="")
     found.update(settings={}, environment=[], check_config="", log_rotation="", rules=None, firewall_enable=False)
     found.update(drain=False, enroll=False)
     found["addresses"] = [
@@ -46,8 +44,8 @@ def wanted(code: str, *addresses: str) -> Data:
         for address in addresses
     ]
     found["health"] = {"path": "/", "timeout": 30, "watch": 3}
-    found["slot_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_GENERATION=@generation@\n# @slot@\n"
-    found["check_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_GENERATION=@generation@\n# check\n"
+    found["slot_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_RELEASE=@release@\n# @slot@\n"
+    found["check_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_RELEASE=@release@\n# check\n"
     found["private_socket"] = "# pyweb.deploy @slot@\n"
     found["public_socket"] = f"# pyweb.deploy\n{streams}"
     return found
@@ -58,7 +56,7 @@ class Role:
 
     def __init__(self, machine: Machine, tasks: list[Data]) -> None:
         self.machine = machine
-        self.generations: dict[str, Data] = {}
+        self.releases: dict[str, Data] = {}
         switching = next(task["block"] for task in tasks if "block" in task)
         found = [*tasks, *switching]
         self.arguments = {
@@ -69,13 +67,13 @@ class Role:
         }
 
     def plan(self, desired: Data) -> Data:
-        """Compare, and write what the stages before would have written of the generation."""
-        found = make_plan(desired, self.machine.observe(desired, self.generations))
+        """Compare, and write what the stages before would have written of the release."""
+        found = make_plan(desired, self.machine.observe(desired, self.releases))
         assert found["problems"] == []
-        if found["id"] not in self.generations:
-            self.generations[found["id"]] = found["record"]
-            os.mkdir(self.machine.layout.generation(found["id"]))
-            found = make_plan(desired, self.machine.observe(desired, self.generations))
+        if found["id"] not in self.releases:
+            self.releases[found["id"]] = found["record"]
+            os.mkdir(self.machine.layout.release(found["id"]))
+            found = make_plan(desired, self.machine.observe(desired, self.releases))
         return found
 
     def run(self, desired: Data, check: bool = False) -> Data:
@@ -88,7 +86,7 @@ class Role:
             try:
                 worker(host, {**self.given(stage, plan), "obsolete": []}).run()
             finally:
-                steps += [step["step"] for step in host.steps.told]
+                steps += [step["step"] for step in host.steps.entries]
                 written += host.files.written
         return {"steps": steps, "written": written, "changed": bool(steps or written)}
 
@@ -105,7 +103,7 @@ class Role:
         for address in (each["listen_stream"] for each in desired["addresses"]):
             assert machine.answers(address) == {identity}
         assert machine.open == {each["listen_stream"] for each in desired["addresses"]}
-        directory = Path(machine.layout.generation(identity))
+        directory = Path(machine.layout.release(identity))
         assert (directory / "served").exists()
         assert not (directory / "failed").exists()
         assert Path(machine.layout.home, "current").readlink().name == identity
@@ -264,7 +262,7 @@ def test_a_fault_at_any_call(new_role: NewRole, state: str, broken: str) -> None
             runs_already = role.plan(new)["serving"] == identity
             with pytest.raises(UnhealthyError, match="goes on serving" if runs_already else "takes no traffic"):
                 role.run(new)
-            assert (Path(machine.layout.generation(identity)) / "failed").exists(), fault
+            assert (Path(machine.layout.release(identity)) / "failed").exists(), fault
             assert list(machine.running.values()).count(identity) == runs_already, fault
             machine.unhealthy.clear()
         role.run(new)
@@ -283,10 +281,10 @@ def test_a_broken_release_changes_nothing(new_role: NewRole, state: str, broken:
     with pytest.raises(UnhealthyError) as failure:
         role.run(new)
     lines = str(failure.value).splitlines()
-    assert lines[0] == f"shop: generation {role.plan(new)['id']} takes no traffic, because it failed its check."
-    assert lines[1] == (f"Generation {serving_before} goes on serving." if serving_before else "Nothing served before.")
+    assert lines[0] == f"shop: release {role.plan(new)['id']} takes no traffic, because it failed its check."
+    assert lines[1] == (f"Release {serving_before} goes on serving." if serving_before else "Nothing served before.")
     assert lines[-1] in ("shop-check.service: it ended", "shop-blue.service: a worker died")
-    assert (Path(machine.layout.generation(role.plan(new)["id"])) / "failed").read_text() == f"{failure.value}\n"
+    assert (Path(machine.layout.release(role.plan(new)["id"])) / "failed").read_text() == f"{failure.value}\n"
     assert role.plan(new)["serving"] == serving_before
     assert list(machine.running.values()) == ([serving_before] if serving_before else [])
 
@@ -300,7 +298,7 @@ def test_the_old_one_that_can_not_be_put_back_is_told(new_role: NewRole, monkeyp
         raise SystemdError("systemctl enable failed: Read-only file system")
 
     monkeypatch.setattr(Switch, "put_back", fail)
-    with pytest.raises(SystemdError, match="a worker died\nThe old generation isn't back as it was: systemctl enable"):
+    with pytest.raises(SystemdError, match="a worker died\nThe old release isn't back as it was: systemctl enable"):
         role.run(wanted(NEW))
 
 

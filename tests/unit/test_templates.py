@@ -197,18 +197,18 @@ SAME: dict[str, Data] = {
     },
     "system_packages": {"gunicorn_system_packages": ["libpq-dev", "gcc"]},
 }
-"""Cases that install the same generation as `plain`."""
+"""Cases that install the same release as `plain`."""
 RECORD: Data = {
     "id": "3fa92c1b0d4e",
     "created": "2026-06-01T00:00:00Z",
-    "release": "aaaaaaaaaaaa",
+    "code": "aaaaaaaaaaaa",
     "venv": "bbbbbbbbbbbb",
     "user": "shop",
     "addresses": [{"host": "0.0.0.0", "port": 9000, "path": "", "listen_stream": "0.0.0.0:9000"}],
     "rules": [{"port": 9000, "source": "any", "destination": "any"}],
     "health": {"path": "/alive", "watch": 9},
-    "slot_unit": "# @generation@ in @slot@\n",
-    "check_unit": "# @generation@ in private\n",
+    "slot_unit": "# @release@ in @slot@\n",
+    "check_unit": "# @release@ in private\n",
     "private_socket": "# @slot@\n",
     "public_socket": "ListenStream=0.0.0.0:9000\n",
     "served": True,
@@ -216,9 +216,9 @@ RECORD: Data = {
 }
 WITH_HISTORY = {
     **OBSERVED,
-    "generations": {"3fa92c1b0d4e": RECORD},
+    "releases": {"3fa92c1b0d4e": RECORD},
     "missing_directories": [],
-    "releases": ["aaaaaaaaaaaa"],
+    "code": ["aaaaaaaaaaaa"],
     "venvs": ["bbbbbbbbbbbb"],
     "previous": "3fa92c1b0d4e",
 }
@@ -350,14 +350,14 @@ def run(outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
 
     def execute(case: str, **names: Any) -> Data:
         path = tmp_path / "gunicorn.conf.py"
-        path.write_text(outcome(case)["desired"]["generation_files"]["gunicorn.conf.py"])
+        path.write_text(outcome(case)["desired"]["release_files"]["gunicorn.conf.py"])
         return runpy.run_path(str(path), names)
 
     return execute
 
 
 def load(names: Data, directory: Path) -> Config:
-    """Load what a configuration defines as Gunicorn does; the directory stands for that of the release."""
+    """Load what a configuration defines as Gunicorn does; the directory stands for that of the code."""
     config = Config()
     for name, value in {**names, "chdir": str(directory)}.items():
         if name in config.settings:
@@ -391,7 +391,7 @@ def test_gunicorn_loads_the_configuration(
     for name, value in CASES[case].get("gunicorn_settings", {}).items():
         assert names[name] == (value if name not in CREDENTIALS else name)
     assert config.address
-    assert names["chdir"] == (desired["existing"] or f"/opt/shop/releases/{desired['release']}")
+    assert names["chdir"] == (desired["existing"] or f"/opt/shop/code/{desired['code']}")
     assert config.control_socket == "/run/gunicorn/shop-blue/control.sock"
     assert config.worker_tmp_dir == "/run/gunicorn/shop-blue"
 
@@ -417,7 +417,7 @@ def test_systemd_hands_the_certificate_to_the_service(
 )
 def test_systemd_hands_secrets_to_the_service(outcome: Outcome, case: str, directive: str, unit: str) -> None:
     found = service(outcome, case, unit)
-    directory = "/opt/shop/generations/@generation@/secrets"
+    directory = "/opt/shop/releases/@release@/secrets"
     assert found[directive] == [f"{name}:{directory}/{name}" for name in sorted(SECRETS)]
     assert {"LoadCredential", "LoadCredentialEncrypted"} & set(found) == {directive}
     assert outcome(case)["plan"]["record"]["secrets"] == sorted(SECRETS)
@@ -429,9 +429,9 @@ def test_what_runs_before_the_service_sees_them_where_systemd_shows_it_none(
     """As systemd 249, of Ubuntu 22.04. Root makes the copies, so the test leaves the owner out."""
     copy, check, commands = service(outcome, "secrets_as_files", "check")["ExecStartPre"]
     assert copy.startswith("+/bin/sh -c ")
-    copies, generation = "/run/gunicorn/shop-check.credentials", "/opt/shop/generations/@generation@"
+    copies, release = "/run/gunicorn/shop-check.credentials", "/opt/shop/releases/@release@"
     owners = {" -o shop -g www-data": "", " -g www-data": ""}
-    places = {copies: str(tmp_path / "copies"), generation: str(tmp_path), **owners}
+    places = {copies: str(tmp_path / "copies"), release: str(tmp_path), **owners}
     (tmp_path / "secrets").symlink_to(credentials)
     (tmp_path / "before_activate").write_text('cat "$CREDENTIALS_DIRECTORY/KEY"\n')
     for old, new in places.items():
@@ -485,7 +485,7 @@ def test_secrets_become_environment_variables_of_the_commands(
     assert b"__secret" not in printed
     (credentials / "KEY").unlink()
     assert before_activate(outcome, "secrets_environment", tmp_path).returncode != 0
-    assert "CREDENTIALS" not in outcome("commands")["desired"]["generation_files"]["before_activate"]
+    assert "CREDENTIALS" not in outcome("commands")["desired"]["release_files"]["before_activate"]
 
 
 def test_it_does_not_start_with_a_certificate_that_is_broken(run: Run) -> None:
@@ -593,7 +593,7 @@ def test_other_workers_keep_their_own_hook(run: Run) -> None:
 def test_gunicorn_itself_accepts_the_hooks(outcome: Outcome, role: Path, tmp_path: Path) -> None:
     """check_config.py reads the file with the whole of Gunicorn, as it does on a server."""
     for case in ("plain", "asgi_hooks"):
-        text = outcome(case)["desired"]["generation_files"]["gunicorn.conf.py"]
+        text = outcome(case)["desired"]["release_files"]["gunicorn.conf.py"]
         path = tmp_path / "gunicorn.conf.py"
         path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("chdir = ")))
         done = subprocess.run(
@@ -685,7 +685,7 @@ def test_gunicorn_conf_extra_can_ask_for_cpus_and_memory(
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_environment(outcome: Outcome, case: str) -> None:
-    text = outcome(case)["desired"]["generation_files"]["environment"]
+    text = outcome(case)["desired"]["release_files"]["environment"]
     wanted = {"NASTY": NASTY, "EMPTY": "", "NUMBER": "1", "FLAG": "true"} if case == "nasty" else {}
     assert read_environment(text) == wanted
 
@@ -696,7 +696,7 @@ def test_the_environment(outcome: Outcome, case: str) -> None:
 def before_activate(outcome: Outcome, case: str, tmp_path: Path, *change: str) -> subprocess.CompletedProcess[str]:
     """Run the commands of a case as the unit does, with a change of their text."""
     path = tmp_path / "before_activate"
-    path.write_text(outcome(case)["desired"]["generation_files"]["before_activate"].replace(*(change or ("", ""))))
+    path.write_text(outcome(case)["desired"]["release_files"]["before_activate"].replace(*(change or ("", ""))))
     return subprocess.run(["/bin/sh", "-e", path], capture_output=True, text=True, check=False)
 
 
@@ -736,16 +736,16 @@ def test_without_commands_nothing_runs(outcome: Outcome, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("served", "runs"), [(False, True), (True, False)])
-def test_the_preflight_runs_them_once(outcome: Outcome, tmp_path: Path, served: bool, runs: bool) -> None:
+def test_the_check_runs_them_once(outcome: Outcome, tmp_path: Path, served: bool, runs: bool) -> None:
     check_config, commands = service(outcome, "commands", "check")["ExecStartPre"]
     assert "check_config.py" in check_config
     (tmp_path / "before_activate").write_text("echo ran\nfalse\necho went on\n")
     if served:
         (tmp_path / "served").touch()
-    generation = "/opt/shop/generations/@generation@"
-    assert generation in commands
+    release = "/opt/shop/releases/@release@"
+    assert release in commands
     done = subprocess.run(
-        shlex.split(commands.replace(generation, str(tmp_path))), capture_output=True, text=True, check=False
+        shlex.split(commands.replace(release, str(tmp_path))), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == ((1, "ran\n") if runs else (0, ""))
 
@@ -812,8 +812,8 @@ def test_the_unit_of_a_slot(outcome: Outcome) -> None:
     assert unit["Service"]["NonBlocking"] == ["yes"], "else each start makes the sockets of the other slot block"
     assert unit["Service"]["TimeoutStopSec"] == ["35"]
     assert unit["Service"]["Restart"] == ["always"]
-    assert unit["Service"]["EnvironmentFile"] == ["/opt/shop/generations/@generation@/environment"]
-    assert "GUNICORN_GENERATION=@generation@" in unit["Service"]["Environment"]
+    assert unit["Service"]["EnvironmentFile"] == ["/opt/shop/releases/@release@/environment"]
+    assert "GUNICORN_RELEASE=@release@" in unit["Service"]["Environment"]
     assert unit["Install"]["Alias"] == ["shop.service"]
     assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
     assert unit["Service"]["SyslogIdentifier"] == ["shop"]
@@ -834,7 +834,7 @@ def test_nothing_wins_over_the_configuration_but_in_the_check(outcome: Outcome, 
     (command,) = found["ExecStart"]
     venv, _gunicorn, options = command.partition("/bin/gunicorn ")
     assert venv == f"/opt/shop/venvs/{outcome('sized')['desired']['venv']}"
-    assert options == "--config /opt/shop/generations/@generation@/gunicorn.conf.py"
+    assert options == "--config /opt/shop/releases/@release@/gunicorn.conf.py"
     given = dict(shlex.split(line)[0].split("=", 1) for line in found["Environment"])
     assert shlex.split(given.get("GUNICORN_CMD_ARGS", "")) == wanted
 
@@ -848,7 +848,7 @@ def test_nothing_wins_over_the_configuration_but_in_the_check(outcome: Outcome, 
     ],
 )
 def test_the_check_logs_to_the_journal(outcome: Outcome, case: str, options: list[str]) -> None:
-    """The gate reads there why a generation failed."""
+    """The check reads there why a release failed."""
     given = dict(shlex.split(line)[0].split("=", 1) for line in service(outcome, case, "check")["Environment"])
     assert shlex.split(given["GUNICORN_CMD_ARGS"])[4:] == options
     assert "GUNICORN_CMD_ARGS" not in str(service(outcome, case)["Environment"])
@@ -931,14 +931,14 @@ def test_stopping_the_live_slot_closes_the_port(
     assert all("shop-@slot@.service" in line for line in said if line.startswith("list-jobs"))
 
 
-def test_the_unit_of_the_preflight(outcome: Outcome) -> None:
+def test_the_unit_of_the_check(outcome: Outcome) -> None:
     unit = read_unit(UNITS["check"](outcome("plain")))
     assert unit["Service"]["Sockets"] == ["shop-check.socket"]
     assert unit["Service"]["Restart"] == ["no"]
     assert len(unit["Service"]["ExecStartPre"]) == 1
     assert "check_config.py" in unit["Service"]["ExecStartPre"][0]
     assert unit["Service"]["SyslogIdentifier"] == ["shop-check"]
-    assert "GUNICORN_GENERATION=@generation@" in unit["Service"]["Environment"]
+    assert "GUNICORN_RELEASE=@release@" in unit["Service"]["Environment"]
     assert "ExecStopPost" not in unit["Service"]
     assert "Install" not in unit
 
@@ -1019,7 +1019,7 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
     plan, desired = outcome(case)["plan"], outcome(case)["desired"]
     marks = {"created": "2026-06-01T00:00:00Z", "served": True, "failed": False}
     record = {**json.loads(json.dumps(plan["record"])), **marks}
-    history = {"generations": {plan["id"]: record}, "releases": [desired["release"]], "venvs": [desired["venv"]]}
+    history = {"releases": {plan["id"]: record}, "code": [desired["code"]], "venvs": [desired["venv"]]}
     history["secrets"] = {plan["id"]: desired["secrets"]}
     found = make_plan(
         {**outcome("by_id")["desired"], "restore": plan["id"]},
@@ -1034,10 +1034,10 @@ def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> N
 # Sources
 
 
-def test_the_same_code_is_the_same_release_wherever_it_comes_from(outcome: Outcome) -> None:
+def test_the_same_files_are_the_same_code_wherever_they_come_from(outcome: Outcome) -> None:
     plain = outcome("plain")["desired"]
     for case in SAME_CODE:
-        assert outcome(case)["desired"]["release"] == plain["release"], case
+        assert outcome(case)["desired"]["code"] == plain["code"], case
         assert outcome(case)["desired"]["venv"] == plain["venv"], case
         assert outcome(case)["plan"]["id"] == outcome("plain")["plan"]["id"], case
 
@@ -1046,7 +1046,7 @@ def test_the_same_code_is_the_same_release_wherever_it_comes_from(outcome: Outco
 def test_a_package_is_in_the_venv(outcome: Outcome, case: str) -> None:
     desired, plain = outcome(case)["desired"], outcome("plain")["desired"]
     assert desired["venv"] not in ("", plain["venv"])
-    assert f"chdir = '/opt/shop/releases/{desired['release']}'" in desired["generation_files"]["gunicorn.conf.py"]
+    assert f"chdir = '/opt/shop/code/{desired['code']}'" in desired["release_files"]["gunicorn.conf.py"]
 
 
 def test_packages_that_install_the_source_itself(outcome: Outcome) -> None:
@@ -1054,7 +1054,7 @@ def test_packages_that_install_the_source_itself(outcome: Outcome) -> None:
     assert request(outcome, "itself").specifiers == ["gunicorn==27.0.1", ".[web]"]
     assert request(outcome, "itself").needs_source is True
     assert request(outcome, "more_packages").needs_source is False
-    assert itself["desired"]["release"] != changed["desired"]["release"]
+    assert itself["desired"]["code"] != changed["desired"]["code"]
     assert itself["desired"]["venv"] != changed["desired"]["venv"], "what is installed from it changes with the source"
 
 
@@ -1062,20 +1062,20 @@ def test_the_venv_may_refer_to_the_source(outcome: Outcome) -> None:
     itself, editable = request(outcome, "itself"), request(outcome, "editable")
     assert (itself.needs_source, itself.refers) == (True, False)
     assert (editable.needs_source, editable.refers) == (True, True)
-    assert editable.source == release(outcome, "editable")
+    assert editable.source == code_directory(outcome, "editable")
     assert not request(outcome, "plain").needs_source
 
 
 def test_a_wheel_counts_by_its_content(outcome: Outcome) -> None:
-    assert outcome("wheel")["desired"]["release"] != outcome("package")["desired"]["release"]
+    assert outcome("wheel")["desired"]["code"] != outcome("package")["desired"]["code"]
     assert outcome("wheel")["desired"]["venv"] != outcome("package")["desired"]["venv"]
 
 
 def test_an_application_that_is_on_the_host_is_used_where_it_is(outcome: Outcome) -> None:
     desired, plan = outcome("existing")["desired"], outcome("existing")["plan"]
-    assert (desired["release"], desired["existing"], plan["release"]) == ("eeeeeeeeeeee", "/srv/shop", False)
+    assert (desired["code"], desired["existing"], plan["bring_code"]) == ("eeeeeeeeeeee", "/srv/shop", False)
     assert desired["venv"] == outcome("plain")["desired"]["venv"], "it asks for the same packages"
-    assert "chdir = '/srv/shop'" in desired["generation_files"]["gunicorn.conf.py"]
+    assert "chdir = '/srv/shop'" in desired["release_files"]["gunicorn.conf.py"]
     assert "\nWorkingDirectory=/srv/shop\n" in desired["slot_unit"]
 
 
@@ -1143,7 +1143,7 @@ def test_texts_count_as_what_they_say(outcome: Outcome) -> None:
     assert outcome("texts")["plan"]["firewall"] is False
 
 
-def test_what_makes_another_generation(outcome: Outcome) -> None:
+def test_what_makes_another_release(outcome: Outcome) -> None:
     ids = {case: outcome(case)["plan"]["id"] for case in CASES if case not in SAME_CODE}
     assert len(set(ids.values())) == len(CASES) - len(SAME_CODE)
 
@@ -1158,7 +1158,7 @@ def test_what_makes_another_venv(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_where_packages_come_from_makes_no_other_generation(outcome: Outcome, case: str) -> None:
+def test_where_packages_come_from_makes_no_other_release(outcome: Outcome, case: str) -> None:
     assert outcome(case)["desired"]["venv"] == outcome("plain")["desired"]["venv"]
     assert outcome(case)["plan"]["id"] == outcome("plain")["plan"]["id"]
 
@@ -1172,8 +1172,8 @@ def test_no_credentials_in_the_plan(outcomes: Data) -> None:
 # What pip is asked
 
 
-def release(outcome: Outcome, case: str) -> str:
-    return "/opt/shop/releases/" + str(outcome(case)["desired"]["release"])
+def code_directory(outcome: Outcome, case: str) -> str:
+    return "/opt/shop/code/" + str(outcome(case)["desired"]["code"])
 
 
 def request(outcome: Outcome, case: str) -> Request:
@@ -1187,7 +1187,7 @@ def test_what_is_installed(outcome: Outcome) -> None:
     assert (plain.installer, plain.tool, plain.python) == ("pip", "", "/usr/bin/python3")
     assert plain.specifiers == ["gunicorn==27.0.1"]
     assert more.specifiers == ["gunicorn==27.0.1", "redis==7.0"]
-    assert (plain.code, plain.requirements_files) == (release(outcome, "plain"), ["requirements.txt"])
+    assert (plain.code, plain.requirements_files) == (code_directory(outcome, "plain"), ["requirements.txt"])
     assert request(outcome, "more_requirements").requirements_files == ["requirements.txt", "more.txt"]
     assert plain.venv == outcome("plain")["desired"]["venv"]
 
@@ -1220,9 +1220,9 @@ def test_uv_comes_by_its_hashes(outcome: Outcome) -> None:
     assert "--hash=sha256:" in found.tool_requirements
 
 
-def test_a_package_on_the_controller_is_installed_from_the_release(outcome: Outcome) -> None:
+def test_a_package_on_the_controller_is_installed_from_the_code(outcome: Outcome) -> None:
     found = request(outcome, "wheel")
-    assert found.specifiers == ["gunicorn==27.0.1", f"{release(outcome, 'wheel')}/shop-1.2-py3-none-any.whl"]
+    assert found.specifiers == ["gunicorn==27.0.1", f"{code_directory(outcome, 'wheel')}/shop-1.2-py3-none-any.whl"]
     assert found.needs_source
     assert outcome("package")["installer"]["package"] is True
 

@@ -7,21 +7,21 @@ from django.core.files.storage import FileSystemStorage
 
 # The directory that the service may write to, and that stays when releases change.
 STATE = Path(os.environ.get("STATE_DIRECTORY", "."))
-GENERATION = os.environ.get("GUNICORN_GENERATION", "development")
+RELEASE = os.environ.get("GUNICORN_RELEASE", "development")
 
 SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": STATE / "wiki.sqlite"}}
 
 # The name of a collected file holds a digest of its content. So the files of all releases fit into one directory, and a
-# page of the old release still finds its own. Two generations run side by side, so each has its own list of the names.
+# page of the old release still finds its own. Two releases run side by side, so each has its own list of the names.
 STATIC_URL = "static/"
 STATIC_ROOT = STATE / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
-        "OPTIONS": {"manifest_storage": FileSystemStorage(location=STATE / "manifests" / GENERATION)},
+        "OPTIONS": {"manifest_storage": FileSystemStorage(location=STATE / "manifests" / RELEASE)},
     },
 }
 MEDIA_ROOT = STATE / "media"

@@ -180,7 +180,7 @@ def test_the_environment_arrives_byte_for_byte(address: str) -> None:
 def test_what_stays_at_home_stays_at_home(address: str) -> None:
     where = json.loads(fetch("client", f"http://{address}:8080/where"))
     assert where["files"] == [".complete", "requirements", "shop"]
-    assert where["cwd"].startswith("/opt/shop/releases/")
+    assert where["cwd"].startswith("/opt/shop/code/")
     assert where["prefix"].startswith("/opt/shop/venvs/")
 
 
@@ -220,12 +220,12 @@ def test_after_a_restart_of_the_machine_the_site_is_back(server: Host, name: str
     assert eventually(lambda: reaches("client", f"http://{address}:8080/")), journal(server, "shop")
     assert show(server, "app.service", "Id") == live
     others = [slot for slot in ("app-blue.service", "app-green.service") if slot != live]
-    assert show(server, others[0], "ActiveState") == "inactive", "a restart must not wake an old generation"
+    assert show(server, others[0], "ActiveState") == "inactive", "a restart must not wake an old release"
     assert server.run("systemctl is-failed 'app*' 'shop*'").rc != 0
     assert not reaches("stranger", f"http://{address}:8080/"), "the firewall is back too"
 
 
-def test_nothing_is_left_of_the_preflight(server: Host) -> None:
+def test_nothing_is_left_of_the_check(server: Host) -> None:
     assert server.check_output("find /run/gunicorn -name '*-check*'") == ""
 
 

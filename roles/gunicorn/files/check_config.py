@@ -1,7 +1,7 @@
 # Written by the Ansible role pyweb.deploy.gunicorn.
 """Check a gunicorn.conf.py against the Gunicorn that is installed: check_config.py [--app] FILE.
 
-Runs with the interpreter of the venv, as the user of the service, in the directory of the release. What a setting is
+Runs with the interpreter of the venv, as the user of the service, in the directory of the code. What a setting is
 called and what it accepts comes from Gunicorn's own registry, so this file needs no change for another release of it.
 Gunicorn checks types; this names the variable of the role to mend, and adds what Gunicorn lets pass: unknown settings,
 the worker class, the log level, addresses, files. With --app it imports the application too. Every problem is one line

@@ -1,4 +1,4 @@
-"""An ASGI application whose answers say which code and which generation they come from."""
+"""An ASGI application whose answers say which code and which release they come from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 MARK = "first"
-ANSWER = f"{MARK} {os.environ['GUNICORN_GENERATION']}\n".ljust(4000, ".").encode()
+ANSWER = f"{MARK} {os.environ['GUNICORN_RELEASE']}\n".ljust(4000, ".").encode()
 
 Event = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""A WSGI application whose answers say which code and which generation they come from."""
+"""A WSGI application whose answers say which code and which release they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 MARK = "first"
-ANSWER = f"{MARK} {os.environ['GUNICORN_GENERATION']}\n".ljust(4000, ".").encode()
+ANSWER = f"{MARK} {os.environ['GUNICORN_RELEASE']}\n".ljust(4000, ".").encode()
 
 
 def app(environ: dict[str, str], start_response: Callable[[str, list[tuple[str, str]]], object]) -> Iterable[bytes]:

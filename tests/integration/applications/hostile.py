@@ -59,7 +59,7 @@ OTHER = "neighbour"
 
 
 def own(kind: str) -> Path:
-    """The role's directory of this application for what runs: code, venv or the generation."""
+    """The role's directory of this application for what runs: code, venv or the release."""
     here = Path("/opt/hostile/current").resolve()
     return here / kind if kind else here
 
@@ -277,7 +277,7 @@ ATTEMPTS: dict[str, Callable[[], Any]] = {
     "write its venv": write(lambda: own("venv").resolve()),
     "write gunicorn.conf.py": write(lambda: own("gunicorn.conf.py")),
     "write its environment": write(lambda: own("environment")),
-    "write beside its generations": write("/opt/hostile"),
+    "write beside its releases": write("/opt/hostile"),
     "write its unit": write("/etc/systemd/system/hostile-blue.service"),
     "write /etc": write("/etc"),
     "write /usr": write("/usr/local/bin"),

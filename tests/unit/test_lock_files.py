@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.pyweb.deploy.plugins.module_utils import locks, requirements
+from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, requirements
 
 PROJECT = """\
 # What is installed
@@ -172,4 +172,4 @@ def test_gunicorn_is_found_in_a_lock(ask: Ask) -> None:
     ],
 )
 def test_names(path: str, lock: bool, uv: bool) -> None:
-    assert (locks.is_lock(path), locks.needs_uv(path)) == (lock, uv)
+    assert (lock_files.is_lock(path), lock_files.needs_uv(path)) == (lock, uv)

@@ -15,7 +15,7 @@ from .conftest import Controller, Load, Server
 Variables = dict[str, Any]
 
 
-def test_commands_run_once_per_generation_as_the_service(
+def test_commands_run_once_per_release_as_the_service(
     controller: Controller, deployed: Server, variables: Variables
 ) -> None:
     deployed.run("rm -f /var/lib/gunicorn/hello/log")
@@ -27,15 +27,15 @@ def test_commands_run_once_per_generation_as_the_service(
     )
     play = controller.play(deployed, variables)
     assert play, f"what the commands take does not count against the time of the health check: {play.output}"
-    release = deployed.run("readlink -f /opt/hello/current/code")
-    assert deployed.run("cat /var/lib/gunicorn/hello/log") == f"Rhea hello {release} 1"
+    code = deployed.run("readlink -f /opt/hello/current/code")
+    assert deployed.run("cat /var/lib/gunicorn/hello/log") == f"Rhea hello {code} 1"
     assert controller.play(deployed, variables).changed == 0
 
     variables.update(gunicorn_environment={"PLANET": "Dione"}, gunicorn_before_activate=[command])
     assert controller.play(deployed, variables)
     assert controller.play(deployed, {**variables, "gunicorn_release": "previous"})
     lines = deployed.run("cut -d' ' -f1 /var/lib/gunicorn/hello/log").split()
-    assert lines == ["Rhea", "Dione"], "a generation that has served doesn't run them again"
+    assert lines == ["Rhea", "Dione"], "a release that has served doesn't run them again"
 
 
 @pytest.mark.full
