@@ -17,7 +17,7 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK, OWNED
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class BuildUnit:
         return read_end(log)
 
     def _others(self) -> list[str]:
-        found = map(os.path.dirname, glob.glob(os.path.join(ROOTS, "*", "." + MARK)))
+        found = map(os.path.dirname, glob.glob(os.path.join(ROOTS, "*", OWNED)))
         return sorted(path for path in found if os.path.basename(path) != self.name)
 
     def _describe(self, state: Mapping[str, str], problem: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, KINDS
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, KINDS, LAYOUT, OWNED
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class CodeStage:
         """Make the directory of the application, with what is in it."""
         home, files = self.host.layout.home, self.host.files
         files.directory(home, Attributes("root", self.plan["group"], "0750"))
-        for name in (".pyweb.deploy", *KINDS):
+        self.host.write(os.path.join(home, OWNED), f"layout: {LAYOUT}\n")
+        for name in KINDS:
             files.directory(os.path.join(home, name), Attributes("root", "root", "0755"))
         self.host.write(os.path.join(home, "check_config.py"), self.plan["check_config"])
 

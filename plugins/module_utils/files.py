@@ -16,16 +16,13 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, MARK
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, OWNED
 
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
 
 MARKS = (COMPLETE, "release.json")
 """Files that tell that a directory is complete: the first to go, so that half of one is never taken for a whole one."""
-
-OWNED = "." + MARK
-"""Tells that a directory is the role's: the last to go, so that the rest of one is still known."""
 
 
 def read(path: str) -> bytes | None:

@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Iterable
 
 SLOTS = ("blue", "green")
 KINDS = ("code", "venvs", "releases")
@@ -20,13 +24,24 @@ BEFORE = ".before"
 """End of the name of the list of those that were there before, while others come."""
 
 MARK = "pyweb.deploy"
-"""In the first line of each unit that the role wrote. ``/opt/NAME/.pyweb.deploy`` says the same of that directory."""
+"""In the first line of each unit that the role wrote."""
+
+OWNED = "." + MARK
+"""A file that says that ``/opt/NAME`` is the role's, and which `LAYOUT` it has: the first to come, the last to go."""
+
+LAYOUT = 2
+"""Number of the names and places in this file. It changes where a host would need a migration."""
 
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 """Of the user that the role creates to run an application; the one who builds its packages has another."""
 
 TRIAL = "/run/pyweb.deploy/firewall.trial"
 """There while ufw is on for a trial, whichever application turned it on: the module gunicorn_firewall keeps it."""
+
+
+def is_free(names: Iterable[str]) -> bool:
+    """Tell by what is in ``/opt/NAME`` whether it is nobody's yet: a killed run may have left half of the mark."""
+    return all(name.startswith(f".{OWNED}.") for name in names)
 
 
 class Layout:

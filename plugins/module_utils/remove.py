@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, build_unit, package_list
-from ansible_collections.pyweb.deploy.plugins.module_utils.files import OWNED, read
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK, SLOTS, USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import read
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK, OWNED, SLOTS, USER_COMMENT, is_free
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import ABSENT, PRESENT, StageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Remove:
         found += [f"a user {user}" for user in self.plan["users"] if accounts.comment_of(user) not in comments]
         if layout.home in self.plan["paths"] and os.path.isdir(layout.home):
             names = os.listdir(layout.home)
-            found += [f"a directory {layout.home}"] if names and OWNED not in names else []
+            found += [f"a directory {layout.home}"] if OWNED not in names and not is_free(names) else []
         if found:
             raise StageError(
                 f"{name}: the host has {' and '.join(found)} that the role did not make, so nothing was removed. "

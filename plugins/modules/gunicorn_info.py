@@ -152,6 +152,11 @@ gunicorn:
     root:
       description: Whether C(/opt/NAME) is there.
       type: bool
+    layout:
+      description:
+        - Number of the layout that C(/opt/NAME) has, as its file C(.pyweb.deploy) says.
+        - V(1) where that says nothing, as the role's first versions left it, and V(0) where there is none.
+      type: int
     missing_directories:
       description: Those of the directories in C(/opt/NAME) that are not there.
       type: list
@@ -331,9 +336,11 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.layout import (
     COMPLETE,
     KINDS,
     MARK,
+    OWNED,
     PACKAGES,
     SLOTS,
     TRIAL,
+    is_free,
 )
 
 ROOTS = "/opt"
@@ -514,6 +521,7 @@ class Host:
             "refused_options": self.refused_options(),
             "source": self.source(),
             "root": os.path.isdir(self.root),
+            "layout": self.layout(),
             "missing_directories": [name for name in KINDS if not os.path.isdir(os.path.join(self.root, name))],
             "applications": [name for name in self.applications() if name != self.name],
             "installed_by_role": read(INSTALLED_BY_ROLE).split(),
@@ -723,7 +731,7 @@ class Host:
     @staticmethod
     def applications() -> list[str]:
         """Names of all applications that the role put on the host."""
-        marks = glob.glob(os.path.join(ROOTS, "*", "." + MARK))
+        marks = glob.glob(os.path.join(ROOTS, "*", OWNED))
         return sorted(os.path.basename(os.path.dirname(mark)) for mark in marks)
 
     def other_apps(self) -> dict[str, list[str]]:
@@ -782,12 +790,15 @@ class Host:
                 path = os.path.join(directory, unit)
                 if os.path.lexists(path) and not (unit == alias and self.live()) and MARK not in read(path)[:200]:
                     found.append(path)
-        # An empty directory is free: it may be all that an interrupted first run left.
-        empty = os.path.isdir(self.root) and not os.listdir(self.root)
-        ours = os.path.exists(os.path.join(self.root, ".pyweb.deploy"))
-        if os.path.lexists(self.root) and not empty and not ours:
+        free = os.path.isdir(self.root) and is_free(os.listdir(self.root))
+        if os.path.lexists(self.root) and not free and not self.layout():
             found.append(self.root)
         return found
+
+    def layout(self) -> int:
+        mark = os.path.join(self.root, OWNED)
+        match = re.search(r"^layout: (\d+)$", read(mark), re.MULTILINE)
+        return int(match.group(1)) if match else 1 if os.path.exists(mark) else 0
 
     def listening(self) -> list[dict[str, Any]]:
         sockets = parse_sockets(read("/proc/net/tcp"), 4) + parse_sockets(read("/proc/net/tcp6"), 6)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT, SLOTS, USER_COMMENT
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import BUSY
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
@@ -65,12 +65,13 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     and ``old_slot`` that serves until then, one boolean or list per stage, ``stages`` (those that have something to
     do) and ``summary`` for people.
     """
-    restore = str(desired["restore"])
-    if restore:
+    restore, problems = str(desired["restore"]), list(_layout_problems(desired["name"], observed))
+    if restore and not problems:
         restore = observed["previous"] if restore == "previous" else restore
-        problems = list(_restore_problems(desired, observed, restore))
-        if problems:
-            return {"problems": problems, "name": desired["name"], "summary": [], "work": False, "stages": []}
+        problems += _restore_problems(desired, observed, restore)
+    if problems:
+        return {"problems": problems, "name": desired["name"], "summary": [], "work": False, "stages": []}
+    if restore:
         desired = _as_recorded(desired, observed, restore)
     identity = restore or release_id(desired)
     live = _live_slot(observed)
@@ -237,6 +238,16 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         "release_files": {},
         "firewall_enable": False,
     }
+
+
+def _layout_problems(name: str, observed: Mapping[str, Any]) -> Iterable[str]:
+    """Say that another version of the role made what is there: the rest of what was observed means nothing then."""
+    if observed["layout"] not in (0, LAYOUT):
+        yield (
+            f"gunicorn_name: got {name!r}, but /opt/{name} on the host has layout {observed['layout']}, which another "
+            f"version of the role made. It accepts layout {LAYOUT}: remove the application with the version that "
+            f"deployed it, then deploy it anew; /var/lib/gunicorn/{name} stays. Example: gunicorn_state: absent"
+        )
 
 
 def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> Iterable[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import MARKS, Attributes, Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import UnhealthyError
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import SLOTS, Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT, OWNED, SLOTS, Layout, is_free
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
@@ -222,8 +222,8 @@ class Machine(Faulty):
         names = os.listdir(home) if home.exists() else []
         found.update(
             root=home.exists(),
-            unmanaged=["/opt/shop"] if names and ".pyweb.deploy" not in names else [],
-            applications=[path.name for path in opt.iterdir() if (path / ".pyweb.deploy").exists() and path != home],
+            unmanaged=["/opt/shop"] if OWNED not in names and not is_free(names) else [],
+            applications=[path.name for path in opt.iterdir() if (path / OWNED).exists() and path != home],
             live=self.layout.live(),
             files={f"/{path.relative_to(self.root)}": {} for path in [*units, rotation] if path.exists()},
             unfinished=["/run/systemd/system/shop-build.service"] if build.exists() else [],
@@ -260,6 +260,7 @@ class Machine(Faulty):
             python={"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
             packages=list(desired["packages"]),
             user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
+            layout=LAYOUT,
             missing_directories=[],
             live=self.layout.live(),
             releases=complete,

@@ -19,6 +19,7 @@ NEW_SERVER: dict[str, Any] = {
     "user": {},
     "build_user": {},
     "root": False,
+    "layout": 0,
     "missing_directories": ["code", "venvs", "releases"],
     "applications": [],
     "installed_by_role": [],

@@ -17,7 +17,7 @@ from ansible_collections.pyweb.deploy.plugins.action import gunicorn_code as act
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list, source
 from ansible_collections.pyweb.deploy.plugins.module_utils.code_stage import CodeStage
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT, OWNED, Layout, is_free
 from ansible_collections.pyweb.deploy.plugins.module_utils.release_stage import ReleaseStage
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
@@ -203,6 +203,7 @@ def test_a_first_deploy(machine: Machine, plan: Data) -> None:
     assert os.readlink(os.path.join(code, "latest")) == "wsgi.py"
     assert os.path.exists(os.path.join(code, ".complete"))
     assert machine.users == ["shop"]
+    assert Path(machine.layout.home, ".pyweb.deploy").read_text() == f"layout: {LAYOUT}\n"
     assert Path(machine.layout.home, "check_config.py").read_text() == "import sys\n"
     assert Path(machine.layout.packages_before).read_text() == "adduser\napt\n"
     again = machine.deploy({**plan, "installs_packages": False})
@@ -274,6 +275,8 @@ def test_whatever_breaks_off_the_next_run_completes(
                 with pytest.raises((OSError, StageError, Killed)):
                     machine.deploy(plan)
                 machine.fault = (-1, "")
+                names = os.listdir(machine.layout.home) if os.path.exists(machine.layout.home) else []
+                assert OWNED in names or is_free(names), (number, what)
                 code = machine.layout.code(plan["digest"])
                 assert not os.path.exists(code) or os.listdir(code) == os.listdir(healthy.layout.code(plan["digest"]))
                 machine.deploy(plan)

@@ -21,6 +21,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, runtime_status
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import temporary
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
@@ -467,6 +468,27 @@ def test_a_package_that_is_in_the_shadow_of_ours_is_left_alone(host: Callable[..
 
 def test_an_empty_directory_is_free(host: Callable[..., Host], tmp_path: Path) -> None:
     (tmp_path / "opt/shop").mkdir()
+    assert host().unmanaged() == []
+
+
+def test_half_of_a_mark_is_what_a_killed_run_left(host: Callable[..., Host], tmp_path: Path) -> None:
+    half = write(Path(temporary(str(tmp_path / "opt/shop/.pyweb.deploy"))), "lay")
+    assert host().unmanaged() == []
+    write(half.parent / "index.html")
+    assert host().unmanaged() == [str(half.parent)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "layout"), [("layout: 2\n", 2), ("# more\nlayout: 13\nmore: 4\n", 13), ("", 1), (None, 1)]
+)
+def test_the_layout_of_the_directory(host: Callable[..., Host], tmp_path: Path, mark: str | None, layout: int) -> None:
+    assert host().layout() == 0
+    path = tmp_path / "opt/shop/.pyweb.deploy"
+    if mark is None:
+        path.mkdir(parents=True)  # as the first versions made it
+    else:
+        write(path, mark)
+    assert host().layout() == layout
     assert host().unmanaged() == []
 
 

@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan, release_id
@@ -124,6 +125,7 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
     found.update(
         packages=list(desired["packages"]),
         user={"uid": 998, "gid": 998, "group": "shop", "gecos": "Gunicorn application shop (pyweb.deploy)"},
+        layout=LAYOUT,
         missing_directories=[],
         live=slot,
         releases={identity: recorded(desired)},
@@ -1527,6 +1529,19 @@ def test_an_existing_user_that_is_missing(desired: Data, bare: Data) -> None:
     desired.update(create_user=False, user="www-data")
     message = only(make_plan(desired, bare))
     assert message.startswith("gunicorn_user: got 'www-data', which is not a user of the host.")
+
+
+@pytest.mark.parametrize("layout", [LAYOUT - 1, LAYOUT + 1])
+def test_what_another_version_of_the_role_made_is_refused(desired: Data, bare: Data, before: Data, layout: int) -> None:
+    observed = {**with_before(desired, bare, before), "layout": layout, "releases": {}, "current": "", "previous": ""}
+    desired["source_problems"] = ["gunicorn_source: not said beside"]
+    for wanted in (desired, back(), back(OLD)):
+        plan = make_plan(wanted, observed)
+        message = only(plan)
+        assert message.startswith(f"gunicorn_name: got 'shop', but /opt/shop on the host has layout {layout}, which ")
+        assert f" It accepts layout {LAYOUT}: remove the application with the version that deployed it, " in message
+        assert message.endswith("Example: gunicorn_state: absent")
+        assert (plan["work"], plan["stages"], plan["summary"]) == (False, [], [])
 
 
 def test_things_that_somebody_else_made(desired: Data, bare: Data) -> None:

@@ -201,6 +201,15 @@ def test_what_only_the_host_and_the_source_show_comes_together(run: Run) -> None
     assert set(shown) == {"changed", "failed", "name", "serving", "id"}, "all else would hide the message"
 
 
+@pytest.mark.parametrize("variables", [{}, {"gunicorn_release": "previous"}])
+def test_a_host_of_an_earlier_version_of_the_role(run: Run, variables: Data) -> None:
+    run.answer["gunicorn"]["layout"] = 1
+    result = run(**variables)
+    assert (result["failed"], len(run.asked)) == (True, 1)
+    assert result["msg"].startswith("gunicorn_name: got 'shop', but /opt/shop on the host has layout 1, which another ")
+    assert not run(gunicorn_state="absent", gunicorn_source={}).get("failed"), "it can be removed"
+
+
 def test_the_module_says_why_it_could_not_look(run: Run) -> None:
     run.answer = {"failed": True, "msg": "gunicorn_info needs root", "invocation": {"module_args": {}}}
     result = run()

@@ -23,7 +23,7 @@ import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock
-from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
+from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files, temporary
 from ansible_collections.pyweb.deploy.plugins.module_utils.remove import Remove
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
@@ -103,7 +103,7 @@ def serving(machine: Machine) -> None:
     for path, mark in COMPLETE.items():
         for name in ("a", mark, "z"):
             write(home / path / name)
-    (home / ".pyweb.deploy").mkdir()
+    write(home / ".pyweb.deploy", "layout: 2\n")
     write(home / "check_config.py")
     (home / "current").symlink_to("releases/r1")
     machine.users = {"shop": "Gunicorn application shop (pyweb.deploy)"}
@@ -147,7 +147,7 @@ def first_build(machine: Machine) -> None:
     """A first deploy was killed before there was a unit."""
     home = Path(machine.layout.home)
     write(home / "code/c1/a")
-    (home / ".pyweb.deploy").mkdir()
+    write(home / ".pyweb.deploy", "layout: 2\n")
     machine.users["shop"] = "Gunicorn application shop (pyweb.deploy)"
 
 
@@ -160,12 +160,25 @@ def without_a_unit(machine: Machine) -> None:
 
 def beside_another(machine: Machine) -> None:
     serving(machine)
-    (machine.root / "opt/blog/.pyweb.deploy").mkdir(parents=True)
+    write(machine.root / "opt/blog/.pyweb.deploy", "layout: 2\n")
     for place in ("run", "var/lib", "var/log"):
         write(machine.root / place / "gunicorn/blog/data")
 
 
-STATES = [serving, two_slots, check_with_commands, build, crashed, first_build, without_a_unit, beside_another]
+def of_an_earlier_layout(machine: Machine) -> None:
+    """As the role's first versions made it: other names of directories, and a mark that has no number."""
+    serving(machine)
+    home = Path(machine.layout.home)
+    (home / ".pyweb.deploy").unlink()
+    (home / ".pyweb.deploy").mkdir()
+    (home / "releases").rename(home / "generations")
+    (home / "code").rename(home / "releases")
+
+
+STATES = [
+    *(serving, two_slots, check_with_commands, build, crashed, first_build, without_a_unit, beside_another),
+    of_an_earlier_layout,
+]
 WITH_DATA = [*((state, False) for state in STATES), (serving, True), (beside_another, True)]
 
 NewRole = Callable[..., Role]
@@ -223,6 +236,19 @@ def test_nothing_is_left(new_role: NewRole, state: Callable[[Machine], None], re
         assert all((role.machine.root / path / "gunicorn/blog/data").exists() for path in places)
     elif remove_data:
         assert not any(places.values())
+
+
+def half_a_mark(machine: Machine) -> None:
+    """A first deploy was killed while it wrote that."""
+    Path(machine.layout.home, "releases").rmdir()
+    write(Path(temporary(os.path.join(machine.layout.home, ".pyweb.deploy"))))
+
+
+def test_half_of_a_mark_goes_too(new_role: NewRole) -> None:
+    role = new_role(half_a_mark)
+    role.run()
+    assert role.left() == []
+    assert not role.plan()["work"]
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -318,7 +344,7 @@ def a_user(machine: Machine) -> None:
 
 
 def the_directory(machine: Machine) -> None:
-    (Path(machine.layout.home) / ".pyweb.deploy").rmdir()
+    (Path(machine.layout.home) / ".pyweb.deploy").unlink()
 
 
 @pytest.mark.parametrize(
