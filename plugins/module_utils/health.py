@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 PAUSE = 0.1
 WATCH_PAUSE = 0.5
 PUBLIC_PATIENCE = 2.0
+REFUSAL_PATIENCE = 5.0
+"""Seconds after which the same 4xx is the answer: a wrong path or host, which waiting doesn't change."""
+
 TRACEBACK_LINES = 12
 JOURNAL_LINES = 15
 JOURNAL_LIMIT = 10000
@@ -148,9 +152,25 @@ class Service:
                 raise self._unhealthy(diagnose(lines, state), lines)
         return state
 
-    def wait(self) -> tuple[int, float]:
-        """Ask until the answer is healthy: its status, and the seconds that it took."""
+    def wait(self, passed_before: dict[str, Any] | None = None) -> tuple[int, float]:
+        """Ask until the answer is healthy: its status, and the seconds that it took.
+
+        Where the service fails the check, but passes one that it has passed before, it is held to that from then on.
+        """
+        try:
+            return self._wait()
+        except UnhealthyError:
+            if not passed_before:
+                raise
+            current, self.health = self.health, passed_before
+            with contextlib.suppress(UnhealthyError):
+                return self._wait()
+            self.health = current
+            raise
+
+    def _wait(self) -> tuple[int, float]:
         started = time.monotonic()
+        refused_at: tuple[float, str] = (started, "")
         question: Question | None = None
         status, problem = 0, "no answer yet"
         while True:
@@ -163,6 +183,10 @@ class Service:
                 status, problem = answer
                 if not problem:
                     return status, time.monotonic() - started
+                if problem != refused_at[1]:
+                    refused_at = (time.monotonic(), problem)
+                elif 400 <= status < 500 and time.monotonic() - refused_at[0] >= REFUSAL_PATIENCE:
+                    raise self._unhealthy(problem, self.journal())
             left = self.health["timeout"] - (time.monotonic() - started)
             if left <= 0:
                 reason = f"it wasn't healthy within {self.health['timeout']} s: {problem}"

@@ -50,6 +50,8 @@ class Layout:
     def __init__(self, name: str, root: str = "/") -> None:
         self.name = name
         self.home = os.path.join(root, "opt", name)
+        self.policy = os.path.join(self.home, "policy.json")
+        """What the last run wanted that is no part of a release: health check, firewall, how many to keep."""
         self.units = os.path.join(root, "etc", "systemd", "system")
         self.socket = name + ".socket"
         self.packages = os.path.join(root, PACKAGES.lstrip("/"))

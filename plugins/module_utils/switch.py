@@ -9,6 +9,7 @@ again by the next one.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,11 @@ class Host:
         return UnhealthyError(getattr(problem, "reason", str(problem).split("\n", 1)[0]), text)
 
 
+def as_json(data: dict[str, Any]) -> str:
+    """Write what the next run reads."""
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"
+
+
 class Check:
     """Start a release alone, on a private socket, and ask it the health check.
 
@@ -69,13 +75,15 @@ class Check:
         self.host = host
         self.plan = plan
 
-    def run(self) -> None:
-        """Make room in the slot, write the units, check. Raises `UnhealthyError`."""
+    def run(self) -> dict[str, Any]:
+        """Make room in the slot, write the units, check; give the health check that it passed.
+
+        Raises `UnhealthyError`.
+        """
         if self.plan["start"] or self.plan["misnamed_slot"]:
             self.make_room()
         self.write()
-        if self.plan["start"]:
-            self.ask()
+        return self.ask() if self.plan["start"] else dict(self.plan["health"])
 
     def make_room(self) -> None:
         """Put right what an interrupted run left: the alias at a slot that doesn't serve, something in the slot."""
@@ -101,21 +109,23 @@ class Check:
         for path, text in self.plan["files"].items():
             self.host.write(path, text)
 
-    def ask(self) -> None:
-        """Start it and ask; it is stopped in any case."""
+    def ask(self) -> dict[str, Any]:
+        """Start it, ask and stop it in any case. Where today's check is too new for it, ask what it passed last."""
         host, unit, release = self.host, self.host.layout.slot("check"), self.plan["release"]
         with host.steps.step(f"start release {release} in private and ask the health check", unit) as real:
             if not real:
-                return
+                return dict(self.plan["health"])
+            service = host.service("check")
             try:
                 host.systemd.daemon_reload()
                 host.systemd.restart(unit, wait=False)
-                host.service("check").wait()
+                service.wait(self.plan["passed_health"])
             except (SystemdError, UnhealthyError) as problem:
                 refusal = host.refuse(release, self.plan["serving"], problem)
                 host.systemd.stop(unit)
                 raise refusal from problem
             host.systemd.stop(unit, wait=False)
+        return service.health
 
 
 class Switch:
@@ -131,10 +141,16 @@ class Switch:
         self.new, self.other = layout.slot(plan["slot"]), layout.slot(plan["other_slot"])
         self.old = layout.slot(plan["old_slot"]) if plan["old_slot"] else ""
         self.socket = plan["socket"]
+        # Going back, the check that it passed may not be today's.
+        passed = {key: plan["health"][key] for key in plan["policy"]["health"] if key in plan["health"]}
+        self.policy = {**plan["policy"], "health": {**plan["policy"]["health"], **passed}}
         self.pointed = self.stopped = False  # check mode takes no step, and must not tell one twice
 
     def run(self) -> None:
-        """Switch. Raises `UnhealthyError` when the old release serves as before, `SystemdError` where it may not."""
+        """Switch, or only ask what serves a new health check and do the rest.
+
+        Raises `UnhealthyError` when the old release serves as before, `SystemdError` where it may not.
+        """
         if self.plan["switch"]:
             try:
                 self.change_socket()
@@ -146,6 +162,8 @@ class Switch:
                     except (SystemdError, OSError) as second:
                         raise SystemdError(f"{problem}\nThe old release isn't back as it was: {second}") from second
                 raise self.host.refuse(self.plan["release"], self.plan["serving"], problem) from problem
+        elif self.plan["ask"]:
+            self.ask()
         self.mark_served()
         self.point_alias()
         self.stop_other()
@@ -191,6 +209,18 @@ class Switch:
             if watch:
                 service.watch(watch, self.plan["public"], seconds)
 
+    def ask(self) -> None:
+        """Ask what serves the health check, which is not the one that it passed before."""
+        host, release, unit = self.host, self.plan["release"], self.new
+        with host.steps.step(f"ask release {release}, which serves, the new health check", unit) as real:
+            if not real:
+                return
+            try:
+                host.service(self.plan["slot"]).wait()
+            except UnhealthyError as problem:
+                text = f"{host.layout.name}: release {release} fails the new health check, which isn't used then."
+                raise UnhealthyError(problem.reason, f"{text} It goes on serving.\n\n{problem}") from problem
+
     def put_back(self) -> None:
         """Let the old release serve as before; where there is none, nothing runs."""
         host, layout = self.host, self.host.layout
@@ -229,12 +259,17 @@ class Switch:
                 self.host.systemd.stop(self.other)
 
     def mark_served(self) -> None:
-        """Record that it is one to go back to. A run that is killed before this begins the switch again."""
-        self.host.write(os.path.join(self.host.layout.release(self.plan["release"]), "served"), "")
+        """Record which check it passed: it is one to go back to.
+
+        A run that is killed before this begins the switch again.
+        """
+        mark = os.path.join(self.host.layout.release(self.plan["release"]), "served")
+        self.host.write(mark, as_json(self.policy["health"]))
 
     def record(self) -> None:
-        """Record what serves now and what served before."""
+        """Record what serves now and what served before, and by which policy."""
         layout, files, release = self.host.layout, self.host.files, self.plan["release"]
+        self.host.write(layout.policy, as_json(self.policy))
         if self.plan["previous"]:
             files.link(os.path.join(layout.home, "previous"), f"releases/{self.plan['previous']}")
         files.link(os.path.join(layout.home, "current"), f"releases/{release}")

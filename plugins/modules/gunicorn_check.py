@@ -37,6 +37,12 @@ options:
     description: Whether to start and ask it. Otherwise only the files are written.
     type: bool
     default: true
+  passed_health:
+    description:
+      - The same as O(health), as the release has passed it before. Where it fails today's, this decides; empty for
+        none.
+    type: dict
+    default: {}
   units:
     description: Texts of units by their names, for C(/etc/systemd/system).
     type: dict
@@ -67,6 +73,11 @@ steps:
   type: list
   elements: dict
   sample: [{step: start it in private, unit: shop-check.service, changed: true, seconds: 1.2}]
+health:
+  description: The health check that it passed.
+  returned: success
+  type: dict
+  sample: {path: /healthz, host: localhost, status: [200], expect: "", timeout: 60, tls: false}
 reason:
   description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure
@@ -74,14 +85,16 @@ reason:
   sample: "the application failed to start: ModuleNotFoundError: No module named 'flask'"
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyweb.deploy.plugins.module_utils.stages import HEALTH, LEASE, run_stage
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, Host
 
 
-def work(host: Host, module: AnsibleModule) -> None:
+def work(host: Host, module: AnsibleModule) -> dict[str, Any]:
     """Do what the module is asked for."""
-    Check(host, module.params).run()
+    return {"health": Check(host, module.params).run()}
 
 
 def main() -> None:
@@ -97,6 +110,7 @@ def main() -> None:
             "units": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "health": HEALTH,
+            "passed_health": {"type": "dict", "default": {}},
             "lease": LEASE,
         },
         supports_check_mode=True,

@@ -193,11 +193,15 @@ gunicorn:
       sample: {blue: {active: true, release: 3fa92c1b0d4e}, green: {active: false, release: ""}}
     releases:
       description:
-        - Complete releases with what they consist of, when they were made, whether they have served and whether they
-          failed.
+        - Complete releases with what they consist of, when they were made, whether they have served, which health
+          check they C(passed) last and whether they failed.
       type: dict
       sample:
         3fa92c1b0d4e: {code: 9d1f0c2b7a66, venv: 5b0c8de1f2a3, created: "2026-11-22T08:30:00Z", served: true}
+    policy:
+      description: What the last run wanted that is no part of a release; empty where none has ended.
+      type: dict
+      sample: {health: {path: /healthz}, firewall: {sources: [], interface: "", action: allow}, keep: 3}
     unfinished:
       description: Directories of releases, code and venvs that an interrupted run left behind, and what it left
         of a build.
@@ -371,6 +375,14 @@ def read(path: str) -> str:
         return ""
 
 
+def read_json(path: str) -> dict[str, Any]:
+    """Dictionary in a file of JSON; empty where it is missing or something else."""
+    try:
+        return dict(json.loads(read(path)))
+    except (TypeError, ValueError):
+        return {}
+
+
 def last_line(text: str) -> str:
     """Last line of a text that says something."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it says nothing")
@@ -531,6 +543,7 @@ class Host:
             "live": self.live(),
             "slots": {slot: self.slot(units[f"{self.name}-{slot}.service"]) for slot in SLOTS},
             "releases": releases,
+            "policy": self.policy(),
             "unfinished": unfinished + unfinished_code + unfinished_venvs + self.build_remains(),
             "code": code,
             "venvs": [name for name in venvs if name not in dead_venvs],
@@ -708,11 +721,16 @@ class Host:
             path = os.path.join(self.root, "releases", name)
             try:
                 record = dict(json.loads(read(os.path.join(path, "release.json"))))
-                marks = {mark: os.path.exists(os.path.join(path, mark)) for mark in ("served", "failed")}
-                complete[name] = {**record, **marks}
+                passed = read_json(os.path.join(path, "served"))
+                failed = os.path.exists(os.path.join(path, "failed"))
+                complete[name] = {**record, "served": bool(passed), "passed": passed, "failed": failed}
             except (TypeError, ValueError):
                 unfinished.append(path)
         return complete, unfinished
+
+    def policy(self) -> dict[str, Any]:
+        """What the last run wanted that is no part of a release."""
+        return read_json(os.path.join(self.root, "policy.json"))
 
     def finished(self, kind: str) -> tuple[list[str], list[str]]:
         complete, unfinished = [], []
@@ -872,15 +890,15 @@ class Host:
         slot = live if live in running or not running else running[0]
         unit = units[f"{self.name}-{slot or SLOTS[0]}.service"]
         release = slots[slot]["release"] if slot else ""
-        record = self.releases()[0].get(release, {})
+        record, policy = self.releases()[0].get(release), self.policy()
         found = {
             "release": release,
             "state": unit["ActiveState"],
             "sub_state": unit["SubState"],
             "result": unit.get("Result", ""),
             "socket": units[self.name + ".socket"]["ActiveState"],
-            "gunicorn": record.get("gunicorn"),
-            "python": record.get("python"),
+            "gunicorn": (record or {}).get("gunicorn"),
+            "python": (record or {}).get("python"),
             **dict.fromkeys(("since", "up", "workers", "memory", "health")),
         }
         # One that isn't active must not be asked: the request would start it.
@@ -889,16 +907,13 @@ class Host:
             found.update(runtime_status.processes(unit["MainPID"]))
             if unit["MemoryCurrent"].isdigit():
                 found["memory"] = int(unit["MemoryCurrent"])
-            if "health" in record:
-                found["health"] = runtime_status.health(f"/run/gunicorn/{self.name}-{slot}.sock", record["health"])
+            if record and policy:
+                question = {**policy["health"], "tls": record["tls"]}
+                found["health"] = runtime_status.health(f"/run/gunicorn/{self.name}-{slot}.sock", question)
         return found
 
     def last_run(self) -> str:
-        try:
-            run: str = json.loads(read(os.path.join(LOCK_DIRECTORY, self.name + ".lock")))["run"]
-        except (KeyError, TypeError, ValueError):
-            return ""
-        return run
+        return str(read_json(os.path.join(LOCK_DIRECTORY, self.name + ".lock")).get("run", ""))
 
     def firewall(self, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ipv6 = parse_assignments(read("/etc/default/ufw")).get("IPV6", "yes").lower() == "yes"

@@ -13,7 +13,7 @@ description:
   - Starts the release in its slot beside the old one, on the same public socket, waits until it is healthy there and
     watches it. Then it points the service's name at the new slot, lets the old one answer its requests and stops it.
   - Where that fails, the old release serves as before, and the module fails with the reason.
-  - Records what serves, and removes what nothing needs any more.
+  - Records what serves and the policy, and removes what nothing needs any more.
 author:
   - The pyweb.deploy authors (@pyweb)
 extends_documentation_fragment:
@@ -42,6 +42,16 @@ options:
     description: Whether to start the release. Otherwise it serves already, and only the rest is done.
     type: bool
     default: true
+  ask:
+    description: Whether to ask it the health check where it serves already. Where it fails, nothing is changed.
+    type: bool
+    default: false
+  policy:
+    description:
+      - What F(/opt/NAME/policy.json) says afterwards, C(health), C(firewall) and C(keep). Of C(health), what the option
+        O(health) says counts more.
+    type: dict
+    required: true
   socket:
     description: The public socket.
     type: dict
@@ -109,6 +119,7 @@ EXAMPLES = r"""
     socket:
       text: "{{ lookup('ansible.builtin.template', 'shop.socket.j2') }}"
     health: {path: /healthz}
+    policy: {health: {watch: 3}, firewall: {sources: [], interface: "", action: allow}, keep: 3}
     watch: 3
     public: [{host: 0.0.0.0, port: 8000}]
   become: true
@@ -151,6 +162,8 @@ def main() -> None:
             "old_slot": {"type": "str", "default": ""},
             "serving": {"type": "str", "default": ""},
             "switch": {"type": "bool", "default": True},
+            "ask": {"type": "bool", "default": False},
+            "policy": {"type": "dict", "required": True},
             "socket": {
                 "type": "dict",
                 "required": True,

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from ansible import constants
 from ansible_collections.pyweb.deploy.plugins.module_utils import source as source_files
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import secret_values, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall, secret_values, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as gunicorn
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.bind import Address, parse
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import Source, make_source, on_controller
@@ -100,7 +100,6 @@ class Return(_Named):
     """The application is to go back to a release, whose record on the host has the rest."""
 
     release: str
-    keep_releases: int
 
     @property
     def desired(self) -> Data:
@@ -108,7 +107,6 @@ class Return(_Named):
         return {
             "name": self.name,
             "restore": self.release,
-            "keep": self.keep_releases,
             "tools": [uv_release()],
             "drain": bool(self.drain_tasks),
             "enroll": bool(self.enroll_tasks),
@@ -188,8 +186,10 @@ class Application(_Named):
 
     @property
     def health_check(self) -> Data:
-        """What a healthy answer is."""
-        return {**DEFAULT_HEALTH, **self.health, "tls": "certfile" in self.credentials}
+        """What a healthy answer is, and for how long to go on asking."""
+        given = {**DEFAULT_HEALTH, **self.health}
+        numbers = {name: int(given[name]) for name in ("timeout", "watch")}
+        return {**given, **numbers, "status": [int(status) for status in given["status"]]}
 
     @property
     def secret_names(self) -> list[str]:
@@ -212,23 +212,15 @@ class Application(_Named):
         return [parse(str(text)) for text in self.bind]
 
     @property
-    def rules(self) -> list[Data] | None:
-        """Rules of the firewall, one for each public address and source; None to leave it alone."""
+    def clients(self) -> Data | None:
+        """Whom the firewall lets in; None to leave it alone."""
         if not self.firewall:
             return None
-        rules: list[Data] = []
-        for address in self.addresses:
-            for client in self.firewall_sources or ["any"]:
-                rule = {
-                    "port": address.port,
-                    "source": client,
-                    "destination": address.destination if address.needs_rule else "",
-                    "interface": self.firewall_interface,
-                    "action": "limit" if self.firewall_limit else "allow",
-                }
-                if address.needs_rule and rule not in rules:
-                    rules.append(rule)
-        return rules
+        return {
+            "sources": self.firewall_sources,
+            "interface": self.firewall_interface,
+            "action": "limit" if self.firewall_limit else "allow",
+        }
 
     @property
     def specifiers(self) -> list[str]:
@@ -368,6 +360,17 @@ class Release:
     def desired(self, texts: Mapping[str, Any]) -> Data:
         """What `plan.make_plan` compares with the host."""
         app = self.app
+        addresses = [
+            {
+                "listen_stream": address.listen_stream,
+                "host": address.host,
+                "port": address.port,
+                "path": address.path,
+                "needs_rule": address.needs_rule,
+                "destination": address.destination if address.needs_rule else "",
+            }
+            for address in app.addresses
+        ]
         return {
             "name": app.name,
             "restore": "",
@@ -384,21 +387,11 @@ class Release:
             "python": app.python,
             "packages": app.debian_packages,
             "firewall_packages": FIREWALL_PACKAGES,
-            "keep": app.keep_releases,
-            "addresses": [
-                {
-                    "listen_stream": address.listen_stream,
-                    "host": address.host,
-                    "port": address.port,
-                    "path": address.path,
-                    "needs_rule": address.needs_rule,
-                    "destination": address.destination if address.needs_rule else "",
-                }
-                for address in app.addresses
-            ],
-            "health": app.health_check,
+            "addresses": addresses,
+            "tls": "certfile" in app.credentials,
+            "policy": {"health": app.health_check, "firewall": app.clients, "keep": app.keep_releases},
             "credentials": app.credentials,
-            "rules": app.rules,
+            "rules": firewall.rules(addresses, app.clients),
             "firewall_enable": app.firewall_enable,
             # Only to say what differs. Of the environment no value, also where one is in a setting.
             "settings": {

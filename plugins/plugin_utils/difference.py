@@ -48,6 +48,21 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], files: Mapping[s
     return found or ["the configuration"]
 
 
+def policy_changes(observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """What is asked and kept from now on, where that changes; the rules of the firewall have lines of their own."""
+    old, new = observed["policy"], plan["policy"]
+    if not old:
+        return []
+    lines = []
+    health = ", ".join(_values(old["health"], new["health"]))
+    if health:
+        asked = f"; release {plan['id']} is asked first" if plan["ask"] else ""
+        lines.append(f"the health check changes ({health}){asked}")
+    if old["keep"] != new["keep"]:
+        lines.append(f"releases to keep: {old['keep']} -> {new['keep']}")
+    return lines
+
+
 def _named(what: str, items: list[str]) -> list[str]:
     return [f"{what} ({', '.join(items)})"] if items else []
 
@@ -94,11 +109,15 @@ def check_mode_limits(desired: Mapping[str, Any], plan: Mapping[str, Any]) -> li
     lines = []
     if plan["switch"]:
         commands = "runs gunicorn_before_activate, " if "/before_activate" in desired["check_unit"] else ""
-        path = desired["health"]["path"]
+        path = desired["policy"]["health"]["path"]
         lines.append(
             f"whether the release works: the run {'' if plan['restore'] else commands}starts it in private and asks "
             f"for {path} first"
         )
+    if plan["passed_health"]:
+        lines.append("whether it passes the health check of now, or only the one that it passed when it served last")
+    if plan["ask"]:
+        lines.append(f"whether release {plan['id']} passes the health check: the run asks it")
     if plan["venv"]:
         lines.append("whether the Python packages can be installed, and which versions of those that aren't pinned")
     if plan["missing_packages"]:

@@ -14,6 +14,28 @@ from typing import Any
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind
 
 
+def rules(addresses: Iterable[Mapping[str, Any]], clients: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """Rules that let clients in at addresses, one for each of both; None to leave the firewall alone.
+
+    `clients` has ``sources``, an ``interface`` (empty for all of them) and the ``action``, ``allow`` or ``limit``.
+    """
+    if clients is None:
+        return None
+    found = [
+        {
+            "port": address["port"],
+            "source": source,
+            "destination": address["destination"],
+            "interface": clients["interface"],
+            "action": clients["action"],
+        }
+        for address in addresses
+        if address["needs_rule"]
+        for source in clients["sources"] or ["any"]
+    ]
+    return [rule for number, rule in enumerate(found) if rule not in found[:number]]
+
+
 def stage(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
     """What has to change in ufw. Only rules that are marked as this application's are changed or withdrawn."""
     found = observed["firewall"]

@@ -37,15 +37,18 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     """Decide what a run has to do.
 
     `desired` holds:
-      ``name``, ``user``, ``create_user``, ``force``, ``code``, ``venv``, ``python``, ``packages``, ``keep``;
+      ``name``, ``user``, ``create_user``, ``force``, ``code``, ``venv``, ``python``, ``packages``;
       ``firewall_packages``: those of the packages that only ufw needs;
       ``tools``: names among the venvs of what only builds them;
       ``existing``: empty, or the directory of the host that somebody else keeps the code in: it is used as it is;
       ``source_problems``: messages about the source;
-      ``restore``: empty, or the release to go back to (``previous`` or an id); then only ``name``, ``keep``
-      and ``tools`` are looked at, and the rest is taken from that release's record;
-      ``addresses``: dictionaries with ``host``, ``port``, ``path`` and ``listen_stream``;
-      ``health``: what a healthy answer is, for the module ``gunicorn_check``;
+      ``restore``: empty, or the release to go back to (``previous`` or an id); then only ``name`` and
+      ``tools`` are looked at, and the rest is taken from that release's record and from the policy on the host;
+      ``addresses``: dictionaries with ``host``, ``port``, ``path``, ``listen_stream``, ``needs_rule``, ``destination``;
+      ``tls``: whether it speaks TLS;
+      ``policy``: what doesn't change how a release behaves. ``health``: what a healthy answer is, for the module
+      ``gunicorn_check``, and ``watch``, for how long to go on asking; ``firewall``: whom it lets in, or ``None``;
+      ``keep``: how many releases stay;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``release_files``: name in the release's directory to text;
       ``settings``: those of Gunicorn, and ``environment``: names of the variables, both only to say what differs;
@@ -85,7 +88,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     socket = _socket_stage(desired, observed)
     units_differ = bool(live) and bool(_differing(_unit_texts(desired, identity, live), observed["files"]))
     # One that runs without the mark that it has served was not watched to the end: the run was killed before.
-    watched = bool(observed["releases"].get(identity, {}).get("served"))
+    watched = _has_served(observed, identity)
     switch = serving != identity or not watched or configure or units_differ or socket["change"]
     slot = _other(live) if switch else live
     other_runs = observed["slots"][_other(slot)]["state"] in BUSY
@@ -103,6 +106,9 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         observed["previous"],
     )
     prune = _prune_stage(desired, observed, identity, previous)
+    policy, passed = desired["policy"], observed["releases"].get(identity, {}).get("passed", {})
+    if restore and not switch:  # an interrupted run went back already, maybe with the check that it passed before
+        policy = {**policy, "health": passed}
 
     plan = {
         "problems": [*desired["source_problems"], *host_problems(desired, observed)],
@@ -110,8 +116,12 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "restore": bool(restore),
         "id": identity,
         "record": _record(desired, identity),
-        "health": {key: value for key, value in desired["health"].items() if key != "watch"},
-        "watch": min(int(desired["health"]["watch"]), RETURN_WATCH if restore else sys.maxsize),
+        "policy": policy,
+        "policy_change": policy != observed["policy"] or passed != policy["health"],
+        "health": _question(policy["health"], desired),
+        "passed_health": _question(passed, desired) if restore and passed not in ({}, policy["health"]) else {},
+        "ask": not switch and passed != policy["health"],
+        "watch": min(policy["health"]["watch"], RETURN_WATCH if restore else sys.maxsize),
         "public": [{key: address[key] for key in ("host", "port", "path")} for address in desired["addresses"]],
         "serving": serving,
         "misnamed_slot": live if observed["live"] != live else "",
@@ -168,9 +178,8 @@ def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mappi
         "firewall": plan["firewall"],
         "check": plan["check"],
         "drain": desired["drain"] and plan["switch"],
-        "switch": plan["activate"],
+        "switch": plan["activate"] or plan["policy_change"] or plan["obsolete_paths"],
         "enroll": desired["enroll"] and plan["activate"],
-        "prune": plan["obsolete_paths"] and not plan["activate"],  # the switch does it too
         "withdraw": plan["obsolete_rules"],
     }
     return [name for name, needed in stages.items() if needed]
@@ -193,8 +202,7 @@ RECORDED = (
     "venv",
     "user",
     "addresses",
-    "rules",
-    "health",
+    "tls",
     "slot_unit",
     "check_unit",
     "private_socket",
@@ -217,10 +225,12 @@ def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
 def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identity: str) -> dict[str, Any]:
     """What was wanted when a release was made: nothing is built, no package is asked for.
 
-    Firewall rules follow the port only: where one is open already, who may use it has not gone back in time.
+    The policy has not gone back in time: who may use a port that is open stays, one that was closed is opened to those
+    who may use the others, and it is asked today's health check first.
     """
     record = observed["releases"][identity]
-    rules = record["rules"]
+    policy = observed["policy"] or {"health": record["passed"], "firewall": None, "keep": sys.maxsize}
+    rules = firewall.rules(record["addresses"], policy["firewall"])
     if rules is not None:
         found = observed["firewall"]["rules"]
         ports = {rule["port"] for rule in found}
@@ -229,6 +239,7 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     return {
         **desired,
         **{key: record.get(key, ADDED[key]) if key in ADDED else record[key] for key in RECORDED},
+        "policy": policy,
         "rules": rules,
         "force": False,
         "create_user": False,
@@ -288,13 +299,19 @@ def _live_slot(observed: Mapping[str, Any]) -> str:
     named: str = observed["live"]
     if named and observed["slots"][_other(named)]["active"]:
         slot, other = observed["slots"][named], observed["slots"][_other(named)]
-        if not slot["active"] or (not _has_served(observed, slot) and _has_served(observed, other)):
+        served = [_has_served(observed, each["release"]) for each in (slot, other)]
+        if not slot["active"] or served == [False, True]:
             return _other(named)
     return named
 
 
-def _has_served(observed: Mapping[str, Any], slot: Mapping[str, Any]) -> bool:
-    return bool(observed["releases"].get(slot["release"], {}).get("served"))
+def _has_served(observed: Mapping[str, Any], identity: str) -> bool:
+    return bool(observed["releases"].get(identity, {}).get("served"))
+
+
+def _question(health: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+    """What the modules ask: how to reach it is the release's own."""
+    return {**{key: value for key, value in health.items() if key != "watch"}, "tls": desired["tls"]}
 
 
 def _other(slot: str) -> str:
@@ -400,7 +417,7 @@ def _prune_stage(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
     served = [item for item, record in releases.items() if record["served"]]
     newest = sorted(served, key=lambda item: releases[item].get("created", ""), reverse=True)
     wanted = [identity, previous, *(item for item in newest if item not in (identity, previous))]
-    keep = [item for item in wanted if item][: max(int(desired["keep"]), 2)]
+    keep = [item for item in wanted if item][: max(desired["policy"]["keep"], 2)]
     code = {desired["code"], *(releases[item]["code"] for item in keep if item in releases)}
     built = {desired["venv"], *desired["tools"]}
     venvs = {*built, *(releases[item]["venv"] for item in keep if item in releases)}
@@ -643,6 +660,7 @@ def _summary(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mapp
         changed = _changed_files(desired, observed, plan)
         why = f"its files were changed: {', '.join(changed)}" if changed else "its public socket is not as it was"
         lines.append(f"{desired['name']}: release {plan['id']} starts again in slot {plan['slot']}: {why}")
+    lines += difference.policy_changes(observed, plan)
     if plan["missing_packages"]:
         lines.append("Debian packages to install: " + ", ".join(plan["missing_packages"]))
     if plan["socket_change"] and plan["serving"]:

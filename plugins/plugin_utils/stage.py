@@ -87,7 +87,7 @@ AT_WORK = 3600
 BETWEEN = 300
 """Seconds for which it keeps the lock from one of its modules to the next."""
 
-OURS = ("code", "venv", "release", "check", "switch", "prune", "remove")
+OURS = ("code", "venv", "release", "check", "switch", "remove")
 """Stages whose modules take and keep the lock themselves."""
 
 REGISTERED = (
@@ -102,7 +102,6 @@ REGISTERED = (
     "switch",
     "remove",
     "enroll",
-    "prune",
     "withdraw",
 )
 """Stages in the order of the role, which registers the result of each as ``__gunicorn_stage_NAME``."""

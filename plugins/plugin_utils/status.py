@@ -104,7 +104,7 @@ def _state(application: Mapping[str, Any]) -> tuple[str, str]:
     if socket != "active":
         return FAILED, f"its public socket is {socket}"
     if not health:
-        return FAILED, "its health check is unknown: release.json is gone"
+        return FAILED, "its health check is unknown: policy.json is gone"
     return (FAILED, health["problem"]) if health["problem"] else (HEALTHY, "")
 
 

@@ -67,7 +67,7 @@ TASK_FILES = ("gunicorn_drain_tasks", "gunicorn_enroll_tasks")
 ROLLING = ("gunicorn_serial", "gunicorn_max_fail_percentage", *TASK_FILES)
 """What says how a run goes from host to host."""
 
-RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases", *ROLLING)
+RETURN_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_release", *ROLLING)
 """What counts where ``gunicorn_release`` says to go back; the release's record has the rest."""
 
 REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", "gunicorn_remove_packages", *ROLLING)

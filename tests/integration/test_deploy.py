@@ -172,6 +172,19 @@ def test_a_changed_setting_ships_no_code(controller: Controller, site: Server, v
     assert site.stamps(CODE, VENVS) == before
 
 
+def test_a_changed_health_check_is_asked_and_kept(controller: Controller, site: Server, variables: Variables) -> None:
+    before = release(site), site.stamps(CODE, VENVS), main_pid(site)
+    health = {**variables["gunicorn_health"], "path": "/"}
+    costs("a changed policy", controller.play(site, {**variables, "gunicorn_health": health}, "-vvv"))
+    wrong = controller.play(site, {**variables, "gunicorn_health": {"path": "/no/such/path"}})
+    assert not wrong
+    assert "GET /no/such/path answered 404, not 200" in wrong.output
+    assert '"path": "/"' in site.run("cat /opt/hello/policy.json")
+    again = controller.play(site, variables)
+    assert again, again.output
+    assert (release(site), site.stamps(CODE, VENVS), main_pid(site)) == before
+
+
 def test_code_packages_and_settings_in_one_release(site: Server, newer: Play) -> None:
     assert newer.changed > 0
     assert site.get() == "Hello, Janus!"

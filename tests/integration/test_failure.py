@@ -5,6 +5,7 @@ tests/downtime/test_broken.py counts what the visitors of the site notice of suc
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,31 @@ def test_settings_that_gunicorn_does_not_take_are_named_all_at_once(
         "workers: got 'many'",
         "loglevel: got 'loud'",
     )
+
+
+def test_a_health_check_that_was_wrong_once_does_not_stay_wrong(
+    controller: Controller, ceres: Server, variables: Variables, application: Path
+) -> None:
+    code = application / "wsgi.py"
+    code.write_text(code.read_text().replace("Ceres", "Pallas"))
+    right = variables["gunicorn_health"]
+    is_refused(controller, ceres, {**variables, "gunicorn_health": {"path": "/wrong"}}, "GET /wrong answered 404")
+    play = controller.play(ceres, variables)
+    assert play, play.output
+    status = str(ROOT / "playbooks" / "status.yml")
+    report = controller.play(ceres, variables, playbook=status).output
+    assert re.search(r"hello +healthy ", report), report
+    # The next release answers another path, which this one doesn't.
+    code.write_text(code.read_text().replace("Pallas", "Juno").replace("/healthz", "/alive"))
+    play = controller.play(ceres, {**variables, "gunicorn_health": {**right, "path": "/alive"}})
+    assert play, play.output
+    back = controller.play(ceres, {"gunicorn_name": "hello"}, playbook=str(ROOT / "playbooks" / "rollback.yml"))
+    assert back, back.output
+    assert ceres.get() == "Hello, Pallas!"
+    report = controller.play(ceres, variables, playbook=status).output
+    assert re.search(r"hello +drifted .* 200, ", report), report  # by the check that it passes
+    play = controller.play(ceres, variables)  # as the tests after this one expect it
+    assert play, play.output
 
 
 @pytest.mark.full

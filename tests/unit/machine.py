@@ -73,6 +73,8 @@ class Machine(Faulty):
         """Addresses that systemd has open itself; ``None`` where the socket isn't active."""
         self.unhealthy: dict[str, str] = {}
         """Releases that fail, with where they do: in the ``check``, or only in the ``slot``."""
+        self.answers_at: dict[str, set[str]] = {}
+        """Paths of the health check that a release answers, where it doesn't answer any."""
         self.failed: set[str] = set()
         """Units that systemd lists as failed."""
         self.commands = False
@@ -235,12 +237,13 @@ class Machine(Faulty):
                 found["shared"][path] = sorted(os.listdir(f"{self.root}{path}"))
         return found
 
-    def host(self, check: bool = False) -> Host:
+    def host(self, check: bool = False, health: Data | None = None) -> Host:
         """Seams of a module that starts now."""
-        return Host(self.layout, PlayedSystemd(self), PlayedFiles(self, check), Steps(check), self.service)
 
-    def service(self, slot: str) -> Any:
-        return PlayedService(self, slot)
+        def service(slot: str) -> Any:
+            return PlayedService(self, slot, health or {})
+
+        return Host(self.layout, PlayedSystemd(self), PlayedFiles(self, check), Steps(check), service)
 
     def observe(self, desired: Data, releases: dict[str, Data]) -> Data:
         """What gunicorn_info would tell, where everything is there that a switch needs."""
@@ -254,7 +257,8 @@ class Machine(Faulty):
         complete = {}
         for identity, record in releases.items():
             directory = home / "releases" / identity
-            marks = {mark: (directory / mark).exists() for mark in ("served", "failed")}
+            passed = read_json(directory / "served")
+            marks = {"served": bool(passed), "passed": passed, "failed": (directory / "failed").exists()}
             complete[identity] = {**record, "created": "2026-06-01T00:00:00Z", **marks}
         found.update(
             python={"path": "/usr/bin/python3", "file": "/usr/bin/python3.11", "version": "3.11.2", "venv": True},
@@ -264,6 +268,7 @@ class Machine(Faulty):
             missing_directories=[],
             live=self.layout.live(),
             releases=complete,
+            policy=read_json(home / "policy.json"),
             code=[record["code"] for record in releases.values()],
             venvs=[desired["venv"]],
             current=link("current"),
@@ -367,21 +372,29 @@ class PlayedFiles(Files):
         self._call(lambda: super(PlayedFiles, self).drop(path))
 
 
+def read_json(path: Path) -> Data:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 class PlayedService:
     """A service of the machine that is asked."""
 
-    def __init__(self, machine: Machine, slot: str) -> None:
-        self.machine, self.slot = machine, slot
+    def __init__(self, machine: Machine, slot: str, health: Data) -> None:
+        self.machine, self.slot, self.health = machine, slot, health
 
     def wait_for_commands(self) -> None:
         self.machine.call(lambda: setattr(self.machine, "commands", False), SystemdError("systemctl failed"))
 
-    def wait(self) -> tuple[int, float]:
+    def wait(self, passed_before: Data | None = None) -> tuple[int, float]:
         self.machine.call(lambda: None, UnhealthyError("no answer", "no answer"))
         release = self.machine.running.get(self.slot)
         if not release or self.machine.unhealthy.get(release) == "check":
             raise UnhealthyError("it ended", "shop-check.service: it ended")
-        return 200, 0.1
+        for health in (self.health, passed_before or self.health):
+            self.health = health
+            if health["path"] in self.machine.answers_at.get(release, {health["path"]}):
+                return 200, 0.1
+        raise UnhealthyError("GET answered 404", "shop-check.service: GET answered 404")
 
     def watch(self, _seconds: float, _public: list[Data], _took: float) -> None:
         self.machine.call(lambda: None, UnhealthyError("a worker died", "a worker died"))

@@ -32,6 +32,7 @@ NEW_SERVER: dict[str, Any] = {
     "live": "",
     "slots": {slot: {"active": False, "state": "inactive", "release": ""} for slot in ("blue", "green")},
     "releases": {},
+    "policy": {},
     "unfinished": [],
     "code": [],
     "venvs": [],

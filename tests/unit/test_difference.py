@@ -88,7 +88,16 @@ def test_a_record_of_an_earlier_version() -> None:
     ]
 
 
-PLAN = {"switch": False, "venv": False, "missing_packages": [], "enable_firewall": False, "restore": False}
+PLAN = {
+    "id": "3fa92c1b0d4e",
+    "passed_health": {},
+    "ask": False,
+    "switch": False,
+    "venv": False,
+    "missing_packages": [],
+    "enable_firewall": False,
+    "restore": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +106,8 @@ PLAN = {"switch": False, "venv": False, "missing_packages": [], "enable_firewall
         ({}, []),
         ({"switch": True}, ["runs gunicorn_before_activate, starts it in private and asks for /healthz first"]),
         ({"switch": True, "restore": True}, ["the run starts it in private"]),
+        ({"passed_health": {"path": "/"}}, ["or only the one that it passed when it served last"]),
+        ({"ask": True}, ["whether release 3fa92c1b0d4e passes the health check"]),
         ({"venv": True}, ["which versions of those that aren't pinned"]),
         ({"missing_packages": ["ufw"]}, ["which other Debian packages come along"]),
         ({"enable_firewall": True}, ["turns ufw off again where it doesn't"]),
@@ -104,7 +115,7 @@ PLAN = {"switch": False, "venv": False, "missing_packages": [], "enable_firewall
 )
 def test_what_check_mode_can_not_tell(plan: Data, words: list[str]) -> None:
     lines = check_mode_limits(
-        {"health": {"path": "/healthz"}, "check_unit": "sh /x/before_activate\n"}, {**PLAN, **plan}
+        {"policy": {"health": {"path": "/healthz"}}, "check_unit": "sh /x/before_activate\n"}, {**PLAN, **plan}
     )
     assert len(lines) == len(words)
     for line, word in zip(lines, words, strict=True):

@@ -349,12 +349,16 @@ def test_releases(host: Callable[..., Host], tmp_path: Path) -> None:
     for name, marks in {"ddd": ("failed",), "eee": ("served",), "fff": ("served", "failed")}.items():
         write(records / name / "release.json", json.dumps({**record, "served": "no", "failed": "no"}))
         for mark in marks:
-            write(records / name / mark)
+            write(records / name / mark, '{"path": "/healthz"}')
+    write(records / "ggg/release.json", json.dumps(record))
+    write(records / "ggg/served", '{"path')  # a mark that says nothing is none
+    passed = {"path": "/healthz"}
     complete = {
-        "aaa": {**record, "served": False, "failed": False},
-        "ddd": {**record, "served": False, "failed": True},
-        "eee": {**record, "served": True, "failed": False},
-        "fff": {**record, "served": True, "failed": True},
+        "aaa": {**record, "served": False, "passed": {}, "failed": False},
+        "ddd": {**record, "served": False, "passed": {}, "failed": True},
+        "eee": {**record, "served": True, "passed": passed, "failed": False},
+        "fff": {**record, "served": True, "passed": passed, "failed": True},
+        "ggg": {**record, "served": False, "passed": {}, "failed": False},
     }
     assert host().releases() == (complete, [str(records / "bbb"), str(records / "ccc")])
 
@@ -673,7 +677,8 @@ def test_the_runtime_status(
     host: Callable[..., Host], tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"path": "/", "timeout": 30}
-    record = {"gunicorn": "27.0.1", "python": "3.11.2", "health": wanted}
+    record = {"gunicorn": "27.0.1", "python": "3.11.2", "tls": True}
+    write(tmp_path / "opt/shop/policy.json", json.dumps({"health": wanted}))
     write(tmp_path / "opt/shop/releases/0a1b2c/release.json", json.dumps(record))
     (tmp_path / "opt/shop/.pyweb.deploy").mkdir()
     write(tmp_path / "opt/other/file")
@@ -683,7 +688,9 @@ def test_the_runtime_status(
     shown = {"systemctl": lambda *_arguments: RUNNING.format(pid=process.pid, memory=4096)}
     assert list(host(shown).runtime_statuses()) == ["shop"]
     found = host(shown, name="shop").runtime_status()
-    assert asked[-1] == ("/run/gunicorn/shop-green.sock", wanted), "the slot that runs, whoever bears the name"
+    assert asked[-1] == ("/run/gunicorn/shop-green.sock", {**wanted, "tls": True}), (
+        "the slot that runs, whoever bears the name"
+    )
     seen = (found["release"], found["state"], found["socket"], found["gunicorn"], found["python"], found["memory"])
     assert seen == ("0a1b2c", "active", "active", "27.0.1", "3.11.2", 4096)
     assert found["up"] > 0

@@ -457,6 +457,43 @@ def wait(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, float]]) -> Wai
 
 OK = (200, "")
 
+NOT_FOUND = (404, "GET /healthz answered 404, not 200")
+
+
+def test_a_wrong_path_is_not_asked_until_the_time_limit(wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_check, "REFUSAL_PATIENCE", 0.05)
+    left, _host = wait([ACTIVE], [NOT_FOUND], timeout=3600)
+    assert left.result["reason"] == NOT_FOUND[1]
+
+
+def test_other_answers_may_change(wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins with errors of its own, or with another refusal each time, is still starting."""
+    monkeypatch.setattr(health_check, "REFUSAL_PATIENCE", 0.0)
+    answers = [(503, "not yet")] * 9 + [NOT_FOUND, (400, "no such host"), NOT_FOUND, OK]
+    assert wait([ACTIVE], answers)[0].failed is False
+
+
+@pytest.mark.parametrize(
+    ("answered", "passes", "path"),
+    [({"/"}, True, "/"), ({"/", "/healthz"}, True, "/healthz"), (set(), False, "/healthz")],
+)
+def test_what_passed_another_check_before_may_pass_that(
+    monkeypatch: pytest.MonkeyPatch, answered: set[str], passes: bool, path: str
+) -> None:
+    def answer(_address: Address, health: dict[str, Any], _timeout: float) -> Answer:
+        return OK if health["path"] in answered else (404, f"GET {health['path']} answered 404")
+
+    monkeypatch.setattr(health_check, "REFUSAL_PATIENCE", 0.01)
+    monkeypatch.setattr(health_check, "PAUSE", 0.001)
+    monkeypatch.setattr(health_check, "ask", answer)
+    service = Service(Host([ACTIVE]).run_command, "shop-check", {**HEALTH, "path": "/healthz"})
+    if passes:
+        service.wait({**HEALTH, "path": "/"})
+    else:
+        with pytest.raises(UnhealthyError, match="GET /healthz answered 404"):
+            service.wait({**HEALTH, "path": "/"})
+    assert service.health["path"] == path
+
 
 def test_healthy_after_a_while(wait: Wait, asked: list[tuple[str, float]]) -> None:
     left, host = wait([STARTING, STARTING, ACTIVE], [(503, "not yet"), (0, "no answer"), OK])

@@ -43,9 +43,13 @@ def desired() -> Data:
         "python": "python3",
         "packages": ["python3-venv", "ufw"],
         "firewall_packages": ["ufw"],
-        "keep": 3,
-        "addresses": [{"host": "0.0.0.0", "port": 8000, "path": "", "listen_stream": "0.0.0.0:8000"}],
-        "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3, "expect": "", "host": "localhost"},
+        "addresses": [address_of("0.0.0.0:8000")],
+        "tls": False,
+        "policy": {
+            "health": {"path": "/healthz", "status": [200], "timeout": 30, "watch": 3},
+            "firewall": {"sources": [], "interface": "", "action": "allow"},
+            "keep": 3,
+        },
         "credentials": {},
         "release_files": {
             "gunicorn.conf.py": "timeout = 30\n",
@@ -98,8 +102,7 @@ KEPT = {
     "venv",
     "user",
     "addresses",
-    "rules",
-    "health",
+    "tls",
     "slot_unit",
     "check_unit",
     "private_socket",
@@ -115,7 +118,7 @@ def recorded(desired: Data, identity: str = "", created: str = "2026-06-01T00:00
     """What is observed of a release that was made as wanted and has served."""
     record = {key: copy.deepcopy(desired[key]) for key in KEPT}
     record.update(id=identity or release_id(desired), created=created, gunicorn="27.0.1", python="3.11.2")
-    return {**record, "served": True, "failed": False}
+    return {**record, "served": True, "passed": copy.deepcopy(desired["policy"]["health"]), "failed": False}
 
 
 def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
@@ -129,6 +132,7 @@ def deployed(desired: Data, bare: Data, slot: str = "blue") -> Data:
         missing_directories=[],
         live=slot,
         releases={identity: recorded(desired)},
+        policy=copy.deepcopy(desired["policy"]),
         code=[desired["code"]],
         venvs=[desired["venv"]],
         current=identity,
@@ -329,10 +333,11 @@ def test_what_the_record_of_a_release_keeps(desired: Data, bare: Data) -> None:
 
 
 def test_what_the_gate_gets(desired: Data, bare: Data) -> None:
-    desired["health"]["watch"] = "7"
-    desired["addresses"][0].update(needs_rule=True, destination="any")
+    desired["policy"]["health"]["watch"] = 7
+    desired["tls"] = True
     plan = make_plan(desired, bare)
-    assert plan["health"] == {"path": "/healthz", "status": [200], "timeout": 30, "expect": "", "host": "localhost"}
+    assert plan["health"] == {"path": "/healthz", "status": [200], "timeout": 30, "tls": True}
+    assert (plan["passed_health"], plan["ask"]) == ({}, False)
     assert plan["watch"] == 7
     assert plan["public"] == [{"host": "0.0.0.0", "port": 8000, "path": ""}]
 
@@ -343,7 +348,9 @@ def test_what_the_gate_gets(desired: Data, bare: Data) -> None:
 def address_of(text: str) -> Data:
     host, _colon, port = text.rpartition(":") if not text.startswith("/") else ("", "", "0")
     path = text if text.startswith("/") else ""
-    return {"host": host.strip("[]"), "port": int(port), "path": path, "listen_stream": text}
+    needs_rule = bool(host) and not host.startswith("127.")
+    found = {"host": host.strip("[]"), "port": int(port), "path": path, "listen_stream": text}
+    return {**found, "needs_rule": needs_rule, "destination": "any" if needs_rule else ""}
 
 
 def bind_to(desired: Data, *texts: str) -> None:
@@ -950,6 +957,44 @@ def test_ufw_is_asked_only_where_it_is_needed(
     assert (plan["ask_ufw"], plan["netfilter"], plan["netfilter6"]) == (asked, netfilter, netfilter6)
 
 
+# The policy
+
+HEALTH = {"path": "/alive", "status": [200], "timeout": 30, "watch": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "asks", "said"),
+    [
+        ({"keep": 9}, False, "releases to keep: 3 -> 9"),
+        ({"health": HEALTH}, True, "the health check changes (path /healthz -> /alive); release ID is asked first"),
+        ({"firewall": None}, False, ""),
+    ],
+)
+def test_a_changed_policy_makes_no_release(desired: Data, observed: Data, change: Data, asks: bool, said: str) -> None:
+    desired["policy"].update(change)
+    plan = make_plan(desired, observed)
+    assert (plan["id"], plan["switch"], plan["stages"]) == (plan["serving"], False, ["switch"])
+    assert (plan["ask"], plan["policy"]) == (asks, desired["policy"])
+    assert plan["summary"] == ([said.replace("ID", plan["id"])] if said else [])
+
+
+@pytest.mark.parametrize("lost", ["policy", "passed"])
+def test_a_policy_that_is_lost_is_written_again(desired: Data, observed: Data, lost: str) -> None:
+    if lost == "policy":
+        observed["policy"] = {}
+    else:
+        observed["releases"][observed["current"]]["passed"] = HEALTH
+    plan = make_plan(desired, observed)
+    assert (plan["switch"], plan["stages"], plan["ask"]) == (False, ["switch"], lost == "passed")
+
+
+def test_a_new_release_is_asked_by_its_check(desired: Data, observed: Data) -> None:
+    desired["code"], desired["policy"]["health"] = "dddddddddddd", HEALTH
+    plan = make_plan(desired, observed)
+    assert (plan["ask"], plan["switch"], plan["health"]["path"]) == (False, True, "/alive")
+    assert plan["summary"][-1] == "the health check changes (path /healthz -> /alive)"
+
+
 # What is pruned
 
 
@@ -973,7 +1018,7 @@ def gone(*identities: str) -> set[str]:
 @pytest.mark.parametrize("keep", [3, 9])
 @pytest.mark.parametrize("failed", [False, True])
 def test_a_release_that_never_served_is_no_history(desired: Data, history: Data, failed: bool, keep: int) -> None:
-    desired["keep"] = keep
+    desired["policy"]["keep"] = history["policy"]["keep"] = keep
     history["releases"][OLDER].update(served=False, failed=failed)
     assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLDER)
 
@@ -985,29 +1030,29 @@ def test_a_failure_before_it_served_does_not_count(desired: Data, history: Data)
 
 def test_the_oldest_releases_go(desired: Data, history: Data) -> None:
     plan = make_plan(desired, history)
-    assert plan["stages"] == ["prune"]
+    assert (plan["stages"], plan["switch"], plan["ask"]) == (["switch"], False, False)
     assert set(plan["obsolete_paths"]) == gone(OLDEST)
     assert plan["summary"] == [f"remove {path}" for path in plan["obsolete_paths"]]
 
 
 @pytest.mark.parametrize(
-    ("keep", "removed"), [(4, []), (9, []), (3, [OLDEST]), ("3", [OLDEST]), (2, [OLDEST, OLDER]), (1, [OLDEST, OLDER])]
+    ("keep", "removed"), [(4, []), (9, []), (3, [OLDEST]), (2, [OLDEST, OLDER]), (1, [OLDEST, OLDER])]
 )
-def test_the_running_and_the_previous_one_stay(desired: Data, history: Data, keep: Any, removed: list[str]) -> None:
-    desired["keep"] = keep
+def test_the_running_and_the_previous_one_stay(desired: Data, history: Data, keep: int, removed: list[str]) -> None:
+    desired["policy"]["keep"] = history["policy"]["keep"] = keep
     expected = gone(*removed) | ({f"{ROOT}/venvs/old-venv"} if len(removed) == 2 else set())
     assert set(make_plan(desired, history)["obsolete_paths"]) == expected
 
 
 def test_the_previous_one_stays_however_old_it_is(desired: Data, history: Data) -> None:
-    desired["keep"] = 2
+    desired["policy"]["keep"] = 2
     history["previous"] = OLDEST
     assert set(make_plan(desired, history)["obsolete_paths"]) == gone(OLD, OLDER)
 
 
 def test_the_one_that_serves_stays_as_the_previous_one(desired: Data, history: Data) -> None:
     serving = history["current"]
-    desired.update(code="dddddddddddd", keep=2)
+    desired["code"], desired["policy"]["keep"] = "dddddddddddd", 2
     plan = make_plan(desired, history)
     assert plan["previous"] == serving
     assert not any(serving in path or "cccccccccccc" in path for path in plan["obsolete_paths"])
@@ -1083,7 +1128,7 @@ def before(desired: Data) -> Data:
         "code": "aaaaaaaaaaaa",
         "venv": "bbbbbbbbbbbb",
         "user": "web",
-        "health": {**desired["health"], "path": "/alive", "watch": 9},
+        "policy": {**desired["policy"], "health": {"path": "/alive", "status": [200], "timeout": 30, "watch": 9}},
         "slot_unit": "# @release@ was in @slot@\n",
         "check_unit": "# @release@ was in private\n",
         "private_socket": "# private socket of @slot@, as it was\n",
@@ -1101,10 +1146,9 @@ def with_before(desired: Data, bare: Data, before: Data) -> Data:
     return observed
 
 
-def back(release: str = "previous", keep: int = 3) -> Data:
+def back(release: str = "previous") -> Data:
     """What the role says of what is wanted, where it is to go back."""
-    wanted = {"name": "shop", "restore": release, "keep": keep, "tools": ["uv-1.2.3"], "ssh_ports": []}
-    return {**wanted, "drain": False, "enroll": False}
+    return {"name": "shop", "restore": release, "tools": ["uv-1.2.3"], "drain": False, "enroll": False}
 
 
 @pytest.mark.parametrize("release", ["previous", OLD])
@@ -1124,13 +1168,23 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
         **{f"shop-{each}.socket": f"# private socket of {each}, as it was\n" for each in ("blue", "green", "check")},
     }
     assert plan["record"] == {"id": OLD, **{key: before[key] for key in KEPT}}
-    assert (plan["health"]["path"], plan["watch"]) == ("/alive", 1), "watched more briefly: it has served before"
-    assert "watch" not in plan["health"]
+    assert (plan["health"]["path"], plan["passed_health"]["path"]) == ("/healthz", "/alive")
+    assert (plan["policy"], plan["watch"]) == (desired["policy"], 1), "watched more briefly: it has served before"
+    assert not {"watch"} & {*plan["health"], *plan["passed_health"]}
     assert socket_of(plan) == (False, False, False)
     assert plan["summary"] == [
         f"shop: release {OLD} starts in slot blue; replaces {serving}; it was made 2026-05-01T00:00:00Z",
         "what differs: code and Python packages",
     ]
+
+
+def test_going_back_without_a_policy(desired: Data, bare: Data, before: Data) -> None:
+    """Somebody removed it: what the release passed counts, and nothing is pruned."""
+    observed = with_before(desired, bare, before)
+    observed["policy"] = {}
+    plan = make_plan(back(), observed)
+    assert (plan["problems"], plan["obsolete_paths"], plan["rules"]) == ([], [], [])
+    assert (plan["health"]["path"], plan["passed_health"]) == ("/alive", {})
 
 
 def test_going_back_looks_for_no_user_and_no_interpreter(desired: Data, bare: Data, before: Data) -> None:
@@ -1178,7 +1232,7 @@ def test_log_files_are_rotated(desired: Data, bare: Data) -> None:
 def test_what_rotated_log_files_goes_with_them(desired: Data, bare: Data) -> None:
     there = deployed({**desired, "log_rotation": "x\n"}, bare)
     plan = make_plan(desired, there)
-    assert (plan["stages"], plan["obsolete_paths"]) == (["prune"], [LOG_ROTATION])
+    assert (plan["stages"], plan["obsolete_paths"]) == (["switch"], [LOG_ROTATION])
     assert plan["summary"] == [f"remove {LOG_ROTATION}"]
 
 
@@ -1219,36 +1273,36 @@ def test_going_back_to_another_address(desired: Data, bare: Data, before: Data) 
 
 
 NARROW = rule(source="198.51.100.7")
-OF_EARLIER_VERSIONS = {"port": 8000, "source": "any", "destination": "any"}
 
 
 @pytest.mark.parametrize(
-    ("recorded_rules", "there", "allowed", "withdrawn"),
+    ("ports", "sources", "there", "allowed", "withdrawn"),
     [
-        ([rule(8000)], [rule(8000)], [], []),
-        ([rule(8000)], [NARROW], [], []),
-        ([OF_EARLIER_VERSIONS], [rule(7000)], [rule(8000)], [rule(7000)]),
-        ([OF_EARLIER_VERSIONS], [rule(interface="eth0", action="limit")], [], []),
-        ([NARROW], [rule(8000)], [], []),
-        ([], [rule(8000)], [], []),
-        ([NARROW], [rule(7000)], [NARROW], [rule(7000)]),
-        ([rule(8000, "198.51.100.7/32")], [], [NARROW], []),
-        ([rule(8000), rule(8001)], [NARROW, rule(7000)], [rule(8001)], [rule(7000)]),
-        (None, [rule(7000)], [], []),
+        ([8000], [], [rule(8000)], [], []),
+        ([8000], [], [NARROW], [], []),
+        ([8000], [], [rule(7000)], [rule(8000)], [rule(7000)]),
+        ([8000], [], [rule(interface="eth0", action="limit")], [], []),
+        ([8000], ["198.51.100.7"], [rule(8000)], [], []),
+        ([8000], ["198.51.100.7"], [rule(7000)], [NARROW], [rule(7000)]),
+        ([8000], ["198.51.100.7/32"], [], [NARROW], []),
+        ([8000, 8001], [], [NARROW, rule(7000)], [rule(8001)], [rule(7000)]),
+        ([8000], None, [rule(7000)], [], []),
     ],
 )
 def test_going_back_changes_rules_only_with_the_port(
     desired: Data,
     bare: Data,
     before: Data,
-    recorded_rules: list[Data] | None,
+    ports: list[int],
+    sources: list[str] | None,
     there: list[Data],
     allowed: list[Data],
     withdrawn: list[Data],
 ) -> None:
-    bind_to(before, "0.0.0.0:8000", "0.0.0.0:8001")
-    before["rules"] = recorded_rules
+    bind_to(before, *(f"0.0.0.0:{port}" for port in ports))
     observed = with_before(desired, bare, before)
+    of_now = None if sources is None else {"sources": sources, "interface": "", "action": "allow"}
+    observed["policy"]["firewall"] = of_now
     observed["firewall"]["rules"] = there
     plan = make_plan(back(), observed)
     assert (plan["rules"], plan["obsolete_rules"]) == (allowed, withdrawn)
@@ -1257,7 +1311,8 @@ def test_going_back_changes_rules_only_with_the_port(
 
 def test_going_back_prunes_as_ever(history: Data) -> None:
     serving = history["current"]
-    plan = make_plan(back(OLDEST, keep=2), history)
+    history["policy"]["keep"] = 2
+    plan = make_plan(back(OLDEST), history)
     assert plan["id"] == OLDEST
     assert set(plan["obsolete_paths"]) == gone(OLD, OLDER)
     assert plan["previous"] == serving
@@ -1355,12 +1410,11 @@ def test_the_order_of_the_files_does_not_matter(desired: Data) -> None:
     "change",
     [
         {"check_unit": "x"},
-        {"health": {}},
+        {"policy": {}},
         {"public_socket": "x"},
         {"private_socket": "x"},
         {"check_config": "x"},
         {"rules": None},
-        {"keep": 9},
         {"force": True},
     ],
 )
@@ -1807,7 +1861,7 @@ def test_going_back_leaves_an_existing_application_as_it_is(desired: Data, bare:
     back = recorded({**desired, "venv": "wwwwwwwwwwww"}, OLD)
     found["releases"][OLD], found["previous"] = back, OLD
     found["venvs"].append("wwwwwwwwwwww")
-    wanted = {"name": "shop", "restore": "previous", "keep": 3, "tools": [], "drain": False, "enroll": False}
+    wanted = {"name": "shop", "restore": "previous", "tools": [], "drain": False, "enroll": False}
     plan = make_plan(wanted, found)
     assert plan["problems"] == []
     assert "the code stays as it is in /srv/shop: the role doesn't keep it" in plan["summary"]

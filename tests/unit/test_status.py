@@ -58,7 +58,7 @@ def application(**changes: Any) -> Data:
         ({**application(**STOPPED), "plan": WORK}, "stopped", ""),
         (application(**{**STOPPED, "socket": "active"}), "stopped", "the next request starts it"),
         (application(health=REFUSED), "failed", "GET / answered 500, not 200"),
-        (application(health=None), "failed", "its health check is unknown: release.json is gone"),
+        (application(health=None), "failed", "its health check is unknown: policy.json is gone"),
         (application(socket="inactive"), "failed", "its public socket is inactive"),
         (
             application(state="activating", sub_state="auto-restart", result="exit-code"),

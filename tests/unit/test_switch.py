@@ -20,7 +20,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.health import Unhealt
 from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, Switch
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
-from ansible_collections.pyweb.deploy.tests.unit.machine import Killed, Machine
+from ansible_collections.pyweb.deploy.tests.unit.machine import Killed, Machine, read_json
 
 Data = dict[str, Any]
 
@@ -30,7 +30,9 @@ def wanted(code: str, *addresses: str) -> Data:
     addresses = addresses or ("0.0.0.0:8000",)
     streams = "".join(f"ListenStream={address}\n" for address in addresses)
     found: Data = {"name": "shop", "user": "shop", "create_user": True, "restore": "", "force": False}
-    found.update(code=code, venv="vvvvvvvvvvvv", python="python3", packages=[], firewall_packages=[], keep=5, tools=[])
+    found.update(
+        code=code, venv="vvvvvvvvvvvv", python="python3", packages=[], firewall_packages=[], tls=False, tools=[]
+    )
     found.update(existing="", source_problems=[], credentials={}, release_files={}, secrets=[], secrets_digest="")
     found.update(settings={}, environment=[], check_config="", log_rotation="", rules=None, firewall_enable=False)
     found.update(drain=False, enroll=False)
@@ -40,10 +42,12 @@ def wanted(code: str, *addresses: str) -> Data:
             "port": int(address.rpartition(":")[2]),
             "path": "",
             "listen_stream": address,
+            "needs_rule": True,
+            "destination": "any",
         }
         for address in addresses
     ]
-    found["health"] = {"path": "/", "timeout": 30, "watch": 3}
+    found["policy"] = {"health": {"path": "/", "timeout": 30, "watch": 3}, "firewall": None, "keep": 5}
     found["slot_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_RELEASE=@release@\n# @slot@\n"
     found["check_unit"] = "# pyweb.deploy\nEnvironment=GUNICORN_RELEASE=@release@\n# check\n"
     found["private_socket"] = "# pyweb.deploy @slot@\n"
@@ -79,12 +83,13 @@ class Role:
     def run(self, desired: Data, check: bool = False) -> Data:
         """Run the stages as tasks/deploy.yml does; returns what they told."""
         plan, steps, written = self.plan(desired), [], []
+        health = plan["health"]
         for stage, worker in (("check", Check), ("switch", Switch)):
-            if not plan["activate"] or (stage == "check" and not plan["check"]):
+            if stage not in plan["stages"]:
                 continue
-            host = self.machine.host(check)
+            host = self.machine.host(check, health)
             try:
-                worker(host, {**self.given(stage, plan), "obsolete": []}).run()
+                health = worker(host, {**self.given(stage, plan), "health": health, "obsolete": []}).run() or health
             finally:
                 steps += [step["step"] for step in host.steps.entries]
                 written += host.files.written
@@ -104,7 +109,8 @@ class Role:
             assert machine.answers(address) == {identity}
         assert machine.open == {each["listen_stream"] for each in desired["addresses"]}
         directory = Path(machine.layout.release(identity))
-        assert (directory / "served").exists()
+        assert read_json(directory / "served") == desired["policy"]["health"]
+        assert read_json(Path(machine.layout.policy)) == desired["policy"]
         assert not (directory / "failed").exists()
         assert Path(machine.layout.home, "current").readlink().name == identity
 
@@ -194,7 +200,7 @@ KEEPS_THE_PORT = [
 
 def idle(plan: Data) -> bool:
     """Tell whether there is nothing to do, but for what would be pruned: that is no part of these tests."""
-    return not set(plan["stages"]) - {"prune"}
+    return not (plan["activate"] or plan["check"] or plan["policy_change"])
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -268,6 +274,100 @@ def test_a_fault_at_any_call(new_role: NewRole, state: str, broken: str) -> None
         role.run(new)
         role.serves(new)
         assert idle(role.plan(new)), (fault, role.plan(new)["summary"])
+
+
+def asked(desired: Data, path: str, keep: int = 5) -> Data:
+    """Want the same, but for the policy."""
+    return {
+        **desired,
+        "policy": {**desired["policy"], "health": {**desired["policy"]["health"], "path": path}, "keep": keep},
+    }
+
+
+def test_a_changed_policy_is_written_once_what_serves_passes_it(new_role: NewRole) -> None:
+    role = new_role()
+    serving()(role)
+    before, machine = wanted(OLD), role.machine
+    machine.answers_at[role.plan(before)["id"]] = {"/", "/healthz"}
+    assert role.run(asked(before, "/healthz", 7), check=True)["changed"]
+    role.serves(before)
+    steps = role.run(asked(before, "/healthz", 7))["steps"]
+    assert steps == [f"ask release {role.plan(before)['id']}, which serves, the new health check"]
+    role.serves(asked(before, "/healthz", 7))
+    assert role.run(asked(before, "/healthz", 9))["steps"] == [], "it has passed that already"
+    role.serves(asked(before, "/healthz", 9))
+    with pytest.raises(UnhealthyError, match="fails the new health check, which isn't used then"):
+        role.run(asked(before, "/wrong", 2))
+    role.serves(asked(before, "/healthz", 9))
+    assert idle(role.plan(asked(before, "/healthz", 9)))
+
+
+def test_a_fault_at_any_call_while_the_policy_changes(new_role: NewRole) -> None:
+    new = asked(wanted(OLD), "/healthz", 7)
+
+    def attempt(fault: tuple[int, str]) -> Role:
+        role = new_role()
+        serving()(role)
+        role.machine.calls, role.machine.fault = 0, fault
+        with contextlib.suppress(Killed, UnhealthyError, SystemdError, OSError):
+            role.run(new)
+        role.machine.fault = (-1, "")
+        return role
+
+    calls = attempt((-1, "")).machine.calls
+    assert calls >= 5
+    for fault in ((number, what) for number in range(calls) for what in ("fails", "before", "after")):
+        role = attempt(fault)
+        assert role.machine.answers("0.0.0.0:8000") == {role.plan(new)["id"]}, fault
+        role.run(new)
+        role.serves(new)
+        assert idle(role.plan(new)), fault
+
+
+def gone_on(role: Role) -> tuple[Data, Data]:
+    """Serve one that passed another health check, then one that passes today's; what they are."""
+    old, new = wanted(OLD), asked(wanted(NEW), "/healthz")
+    for desired, path in ((old, "/"), (new, "/healthz")):
+        role.machine.answers_at[role.plan(desired)["id"]] = {path}
+        role.run(desired)
+    return old, new
+
+
+def test_going_back_asks_todays_check_and_then_what_was_passed(new_role: NewRole) -> None:
+    role = new_role()
+    old, new = gone_on(role)
+    back = {**old, "restore": role.plan(old)["id"]}
+    role.run(back)
+    role.serves(old)
+    assert idle(role.plan(back))
+    forth = {**new, "restore": role.plan(new)["id"]}
+    role.machine.answers_at[forth["restore"]] = {"/", "/healthz"}
+    role.run(forth)
+    role.serves(asked(new, "/"))
+    role.machine.answers_at[back["restore"]] = set()
+    with pytest.raises(UnhealthyError, match="takes no traffic"):
+        role.run(back)
+
+
+def test_a_fault_at_any_call_while_going_back_to_one_that_passed_another_check(new_role: NewRole) -> None:
+    def attempt(fault: tuple[int, str]) -> tuple[Role, Data, Data]:
+        role = new_role()
+        old, _new = gone_on(role)
+        back = {**old, "restore": role.plan(old)["id"]}
+        role.machine.calls, role.machine.fault = 0, fault
+        with contextlib.suppress(Killed, UnhealthyError, SystemdError, OSError):
+            role.run(back)
+        role.machine.fault = (-1, "")
+        return role, old, back
+
+    calls = attempt((-1, ""))[0].machine.calls
+    assert calls >= 18
+    for fault in ((number, what) for number in range(calls) for what in ("fails", "before", "after")):
+        role, old, back = attempt(fault)
+        assert role.machine.answers("0.0.0.0:8000"), fault
+        role.run(back)
+        role.serves(old)
+        assert idle(role.plan(back)), fault
 
 
 @pytest.mark.parametrize("broken", ["check", "slot"])

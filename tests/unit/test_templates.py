@@ -204,9 +204,18 @@ RECORD: Data = {
     "code": "aaaaaaaaaaaa",
     "venv": "bbbbbbbbbbbb",
     "user": "shop",
-    "addresses": [{"host": "0.0.0.0", "port": 9000, "path": "", "listen_stream": "0.0.0.0:9000"}],
-    "rules": [{"port": 9000, "source": "any", "destination": "any"}],
-    "health": {"path": "/alive", "watch": 9},
+    "addresses": [
+        {
+            "host": "0.0.0.0",
+            "port": 9000,
+            "path": "",
+            "listen_stream": "0.0.0.0:9000",
+            "needs_rule": True,
+            "destination": "any",
+        }
+    ],
+    "tls": False,
+    "passed": {"path": "/alive", "watch": 9},
     "slot_unit": "# @release@ in @slot@\n",
     "check_unit": "# @release@ in private\n",
     "private_socket": "# @slot@\n",
@@ -217,6 +226,11 @@ RECORD: Data = {
 WITH_HISTORY = {
     **OBSERVED,
     "releases": {"3fa92c1b0d4e": RECORD},
+    "policy": {
+        "health": {"path": "/healthz", "watch": 9},
+        "firewall": {"sources": [], "interface": "", "action": "allow"},
+        "keep": 3,
+    },
     "missing_directories": [],
     "code": ["aaaaaaaaaaaa"],
     "venvs": ["bbbbbbbbbbbb"],
@@ -1017,10 +1031,11 @@ def test_the_role_uses_what_the_plan_holds(outcome: Outcome, role: Path, case: s
 def test_what_was_deployed_can_be_gone_back_to(outcome: Outcome, case: str) -> None:
     """By the record that the role writes, with the keys that it asks with."""
     plan, desired = outcome(case)["plan"], outcome(case)["desired"]
-    marks = {"created": "2026-06-01T00:00:00Z", "served": True, "failed": False}
+    passed = desired["policy"]["health"]
+    marks = {"created": "2026-06-01T00:00:00Z", "served": True, "passed": passed, "failed": False}
     record = {**json.loads(json.dumps(plan["record"])), **marks}
     history = {"releases": {plan["id"]: record}, "code": [desired["code"]], "venvs": [desired["venv"]]}
-    history["secrets"] = {plan["id"]: desired["secrets"]}
+    history.update(secrets={plan["id"]: desired["secrets"]}, policy=json.loads(json.dumps(plan["policy"])))
     found = make_plan(
         {**outcome("by_id")["desired"], "restore": plan["id"]},
         {**OBSERVED, **history, "firewall": {**OBSERVED["firewall"], "installed": True, "enabled": True}},
@@ -1091,7 +1106,6 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
     assert desired == {
         "name": "shop",
         "restore": RETURNS[case]["gunicorn_release"],
-        "keep": 3,
         "tools": [UV],
         "drain": False,
         "enroll": False,
@@ -1099,7 +1113,7 @@ def test_going_back_takes_everything_from_the_record(outcome: Outcome, case: str
     assert plan["problems"] == []
     assert (plan["id"], plan["stages"]) == ("3fa92c1b0d4e", ["firewall", "check", "switch"])
     assert plan["units"]["shop-blue.service"] == "# 3fa92c1b0d4e in blue\n"
-    assert plan["rules"] == [{"interface": "", "action": "allow", **RECORD["rules"][0]}]
+    assert plan["rules"] == [{"port": 9000, "source": "any", "destination": "any", "interface": "", "action": "allow"}]
 
 
 def test_no_way_back(outcomes: Data) -> None:
@@ -1111,7 +1125,7 @@ def test_no_way_back(outcomes: Data) -> None:
 def test_what_a_healthy_answer_is(outcome: Outcome) -> None:
     wanted = {"path": "/", "status": [200], "timeout": 30, "expect": "", "host": "localhost", "tls": False}
     assert (outcome("plain")["plan"]["health"], outcome("plain")["plan"]["watch"]) == (wanted, 3)
-    assert (outcome("texts")["plan"]["health"], outcome("texts")["plan"]["watch"]) == ({**wanted, "timeout": "5"}, 11)
+    assert (outcome("texts")["plan"]["health"], outcome("texts")["plan"]["watch"]) == ({**wanted, "timeout": 5}, 11)
     assert outcome("tls")["plan"]["health"] == {**wanted, "tls": True}
 
 
@@ -1138,7 +1152,7 @@ def test_rules_for_public_addresses_and_their_sources(outcome: Outcome) -> None:
 
 def test_texts_count_as_what_they_say(outcome: Outcome) -> None:
     desired = outcome("texts")["desired"]
-    assert (desired["rules"], desired["keep"], desired["force"]) == (None, 5, True)
+    assert (desired["rules"], desired["policy"]["keep"], desired["force"]) == (None, 5, True)
     assert "ufw" not in desired["packages"]
     assert outcome("texts")["plan"]["firewall"] is False
 

@@ -753,7 +753,7 @@ def test_what_may_be_empty(values: dict[str, Any]) -> None:
 
 
 COUNT_FOR_GOING_BACK = {
-    *("gunicorn_name", "gunicorn_state", "gunicorn_release", "gunicorn_keep_releases"),
+    *("gunicorn_name", "gunicorn_state", "gunicorn_release"),
     *("gunicorn_serial", "gunicorn_max_fail_percentage", "gunicorn_drain_tasks", "gunicorn_enroll_tasks"),
 }
 
