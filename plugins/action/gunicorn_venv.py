@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import itertools
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
+from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import LIMIT
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive, index
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
@@ -19,13 +24,46 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, e
 HERE = ("requirements", "python_version", "package", "wheelhouse", "wheelhouse_digest")
 """Options that are not for the module, whose arguments the host logs: a requirements file may hold a password."""
 
+MINUTE = 60.0
+"""Seconds between two lines that say that a build goes on."""
+
+
+@contextlib.contextmanager
+def each_minute(tell: Callable[[int], None]) -> Iterator[None]:
+    """Call this with the number of the minute, from a thread that ends with the block."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        for minutes in itertools.count(1):
+            if ended.wait(MINUTE):
+                return
+            tell(minutes)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
 
 class ActionModule(Stage):
     """Build the virtual environment of an application."""
 
     def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module; modules/gunicorn_venv.py documents its options."""
-        result = super().run_module(arguments, task_vars)
+        name, host = arguments.get("name"), self._task.delegate_to or task_vars["inventory_hostname"]
+        limit = int(arguments.get("timeout", LIMIT)) / 60
+
+        def tell(minutes: int) -> None:
+            self._display.display(
+                f"{name} on {host}: still building the virtual environment for {minutes} min, at most {limit:g}. "
+                f"There, `sudo tail -F /opt/{name}/build/log` shows how far it is"
+            )
+
+        with each_minute(tell):  # a module can't say anything before its end
+            result = super().run_module(arguments, task_vars)
         failure = result.pop("failure", None)
         if failure:
             result["msg"] = message(self._asked(self._indexes(task_vars)), failure)

@@ -7,11 +7,11 @@ from __future__ import annotations
 import base64
 import io
 import os
-import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list
+from ansible_collections.pyweb.deploy.plugins.module_utils.disk import lack_of_space
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, KINDS, LAYOUT, OWNED
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command
-
-SPARE = 16 << 20
-"""Bytes that must be left on the disk beside the code."""
 
 # Later releases of Python refuse by default what this archive, made by the action, doesn't hold.
 EVERYTHING: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
@@ -80,12 +77,9 @@ class CodeStage:
         if self.plan["archive"] or self.plan["archive_file"]:
             with self.open() as archive:
                 size = sum(member.size for member in archive)
-        free = shutil.disk_usage(self.host.layout.home).free
-        if free < size + SPARE:
-            raise StageError(
-                f"can't bring the code to {self.host.layout.home}: it needs {size >> 20} MiB, and "
-                f"{SPARE >> 20} MiB have to stay free, but only {free >> 20} MiB are. Make room on that disk"
-            )
+        problem = lack_of_space(self.host.layout.home, size)
+        if problem:
+            raise StageError(f"can't bring the code to {self.host.layout.home}: {problem}")
 
     def open(self) -> tarfile.TarFile:
         """Open the archive: it came with the module, or in a file."""

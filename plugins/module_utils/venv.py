@@ -25,6 +25,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import (
     BuildFailedError,
     Mount,
 )
+from ansible_collections.pyweb.deploy.plugins.module_utils.disk import lack_of_space
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import Steps
 
@@ -41,6 +42,10 @@ PASSED_ON = re.compile(
     r"(?i:(https?|ftp|all|no)_proxy)|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|PIP_[A-Z0-9_]+|UV_[A-Z0-9_]+"
 )
 """Variables of the module's own environment that the installer sees: the play's ``environment`` may set them."""
+
+SPACE = 128 << 20
+"""Bytes that a build must find free. Flask and Gunicorn take 9 MiB, Django or Celery with a driver 65; each venv is
+there twice, until root's copy is complete. What needs more fails in the installer; it says what is free then."""
 
 CONFIGURATION = ("/etc/pip.conf", "/etc/uv/uv.toml")
 """The host's configuration of the installers, which may be readable by root only."""
@@ -276,11 +281,20 @@ class VenvStage:
         request, unit = self.request, self.unit
         place, tool = request.place(request.venv), request.place(request.tool) if request.tool else ""
         builds = not is_complete(place)
+        if builds and not steps.check:
+            self._require_space()
         has_user = unit.has_user() if builds else True
         steps.take("create the build user", f"user {request.name}-build", not has_user, unit.create_user)
         if tool:
             steps.take("install uv", tool, builds and not is_complete(tool), self._build_tool)
         steps.take("install the packages", place, builds, self._build_venv)
+
+    def _require_space(self) -> None:
+        """Fail where the disk is too full, before anything is written."""
+        home = os.path.join(ROOTS, self.request.name)
+        problem = lack_of_space(home, SPACE)
+        if problem:
+            raise BuildError(f"there is no room in {home}: {problem}")
 
     def _build_tool(self) -> None:
         self._prepare()

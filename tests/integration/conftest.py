@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.pyweb.deploy.tests.rig import (
     KILL_MODULE,
     RELEASES,
     ROOT,
     SSH_CONFIG,
     Controller,
+    Play,
     Server,
     fresh_server,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "Load",
     "Server",
     "connect",
+    "costs",
     "eventually",
     "main_pid",
     "slot",
@@ -56,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 APPLICATION = ROOT / "examples" / "flask_hello"
+BUDGET: dict[str, dict[str, int]] = yaml.safe_load(Path(__file__).with_name("budget.yml").read_text())
 EACH_RELEASE = [RELEASES[-1], *(pytest.param(each, marks=pytest.mark.full) for each in RELEASES[:-1])]
 """Parameters for a test: the last release in the short form, each of them in the full one."""
 
@@ -84,6 +88,14 @@ def workers(server: Server) -> list[str]:
     """Give the processes of Gunicorn's workers."""
     main = main_pid(server)
     return server.run(f"cat /proc/{main}/task/{main}/children").split()
+
+
+def costs(what: str, play: Play) -> None:
+    """Compare what a run with ``-vvv`` tells with the budget."""
+    assert play, play.output
+    words = {"tasks": "\nTASK [", "modules": "Using module file ", "executions": " SSH: EXEC "}
+    found = {name: play.output.count(word) for name, word in words.items()}
+    assert found == BUDGET[what], f"{what} costs more or less than tests/integration/budget.yml says"
 
 
 def connect(address: str, port: int, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.pyweb.deploy.tests.rig import RELEASES, Play, fresh_server
 
-from .conftest import APPLICATION, ROOT, Controller, Load, Server, main_pid, workers
+from .conftest import APPLICATION, ROOT, Controller, Load, Server, costs, main_pid, workers
 
-BUDGET: dict[str, dict[str, int]] = yaml.safe_load(Path(__file__).with_name("budget.yml").read_text())
 REMOVE, ROLLBACK = (str(ROOT / "playbooks" / f"{name}.yml") for name in ("remove", "rollback"))
 CODE, VENVS, HISTORY = (f"/opt/hello/{name}" for name in ("code", "venvs", "releases"))
 LOCK = "/run/pyweb.deploy/hello.lock"
@@ -70,14 +68,6 @@ def newer(controller: Controller, site: Server, variables: Variables, applicatio
     code.write_text(good)
     assert play, play.output
     return play
-
-
-def costs(what: str, play: Play) -> None:
-    """Compare what a run with ``-vvv`` tells with the budget."""
-    assert play, play.output
-    words = {"tasks": "\nTASK [", "modules": "Using module file ", "executions": " SSH: EXEC "}
-    found = {name: play.output.count(word) for name, word in words.items()}
-    assert found == BUDGET[what], f"{what} costs more or less than tests/integration/budget.yml says"
 
 
 def greeting(application: Path) -> str:

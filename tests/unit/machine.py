@@ -1,7 +1,7 @@
 """A host whose systemd is played: what systemd does with sockets and slots, as far as a switch depends on it.
 
-What it does was seen on servers (systemd 252 and 257); docs/architecture.md tells the why of it. Files are real ones,
-in a directory of the test. Any call can be made to fail, or to be the last one of a module that is killed.
+What it does was recorded on servers (tests/record_systemd.py); docs/architecture.md tells the why of it. Files are real
+ones, in a directory of the test. Any call can be made to fail, or to be the last one of a module that is killed.
 """
 
 from __future__ import annotations
@@ -111,10 +111,14 @@ class Machine(Faulty):
             return
         if not self.text(self.layout.socket):
             raise SystemdError("Unit shop.socket not found.")
+        if not self.layout.live() or self.layout.live() in self.running:
+            raise SystemdError("Socket service shop.service not loaded or already active, refusing.")
         taken = {port(address) for slot in self.running for address in self.holds[slot]}
         if taken & {port(address) for address in self.wanted()}:
+            self.failed.add(self.layout.socket)
             raise SystemdError("Failed to create listening socket: Address already in use")
         self.open = self.wanted()
+        self.failed.discard(self.layout.socket)
 
     def start_slot(self, slot: str) -> None:
         if slot in self.running:
@@ -133,6 +137,10 @@ class Machine(Faulty):
             return self.open is not None
         return re.sub(r"^shop-|\.\w+$", "", unit) in self.running
 
+    def state(self, unit: str) -> str:
+        """ActiveState of a unit."""
+        return "active" if self.is_busy(unit) else "failed" if unit in self.failed else "inactive"
+
     def stop_unit(self, unit: str) -> None:
         if unit == self.layout.socket:
             self.open = None
@@ -148,13 +156,17 @@ class Machine(Faulty):
 
     def start_unit(self, unit: str) -> None:
         if unit == self.layout.socket:
-            self.open_socket()
-            if self.layout.live():
-                self.start_slot(self.layout.live())  # Wants=
+            try:
+                self.open_socket()
+            finally:
+                if self.layout.live():
+                    self.start_slot(self.layout.live())  # Wants=
         else:
             self.start_slot(unit[len("shop-") : -len(".service")])
 
     def enable_unit(self, unit: str) -> None:
+        if not Path(self.layout.units, unit).exists():
+            raise SystemdError(f"Failed to enable unit: Unit {unit} does not exist")
         link = self.link_of(unit)
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
@@ -280,10 +292,9 @@ class Machine(Faulty):
             state = {"active": slot in self.running, "state": "active" if slot in self.running else "inactive"}
             release = self.running.get(slot, unit[1] if unit else "")
             found["slots"][slot] = {**state, "release": release}
-        active = "active" if self.open is not None else "inactive"
         found["units"]["shop.socket"] = {
             "LoadState": "loaded",
-            "ActiveState": active,
+            "ActiveState": self.state("shop.socket"),
             "Listen": sorted(self.open or ()),
         }
         held = {address for slot in self.running for address in self.holds[slot]} | (self.open or set())

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, venv
+from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, disk, lock, venv
 from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import BuildError, BuildUnit, Mount
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Systemd, SystemdError
 from ansible_collections.pyweb.deploy.plugins.module_utils.venv import InstallFailedError, Pip, Request, VenvStage
@@ -414,6 +414,20 @@ def test_check_mode_predicts_and_touches_nothing(host: Host) -> None:
     assert predicted.diff == real.diff
     assert predicted.diff[-1]["before_header"] == str(host.root / "opt/shop/venvs/v1")
     assert not stage(host).run(check=True).changed
+
+
+@pytest.mark.parametrize(("free", "fits"), [(venv.SPACE + disk.SPARE, True), (venv.SPACE + disk.SPARE - 1, False)])
+def test_a_disk_that_is_full(host: Host, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+    said = r"no room in .*/opt/shop: it needs 128 MiB, and 16 MiB have to stay free, but only 143 MiB are\. Make room"
+    with contextlib.nullcontext() if fits else pytest.raises(BuildError, match=said):
+        stage(host).run(check=False)
+    assert (host.root / "opt/shop/venvs/v1").exists() is (host.root / "user").exists() is fits
+    assert remains(host) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    assert stage(host, venv="v2").run(check=True).changed, "check mode doesn't look: it writes nothing"
+    if fits:
+        assert not stage(host).run(check=False).changed, "nothing is built"
 
 
 def test_a_user_of_somebody_else_is_refused(host: Host) -> None:

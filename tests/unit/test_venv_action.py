@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
 from ansible.template import Templar
@@ -26,6 +31,9 @@ class Run:
         self.check = check
         self.asked: Data = {}
         self.sent: list[str] = []
+        self.said: list[str] = []
+        self.works: Callable[[], None] = lambda: None
+        """What the module does on the host."""
         monkeypatch.setattr(action.ActionModule, "_execute_module", self.execute)
         monkeypatch.setattr(action.ActionModule, "_transfer_file", lambda _self, _local, place: self.sent.append(place))
         monkeypatch.setattr(action.ActionModule, "_fixup_perms2", lambda _self, _paths: None)
@@ -34,9 +42,11 @@ class Run:
         assert module_name == "pyweb.deploy.gunicorn_venv"
         assert task_vars is not None
         self.asked = module_args
+        self.works()
         return dict(self.answer)
 
-    def __call__(self, arguments: Data, **variables: Any) -> Data:
+    def __call__(self, arguments: Data, **known: Any) -> Data:
+        variables = {"inventory_hostname": "web1", **known}
         given = {"name": "shop", "venv": "v1", "python": "/usr/bin/python3", "code": "/opt/shop", **arguments}
         task = Task.load({"name": "Build", "pyweb.deploy.gunicorn_venv": given})
         task.check_mode = self.check
@@ -47,6 +57,7 @@ class Run:
         connection.set_option = lambda _name, _value: None
         templar = Templar(DataLoader(), variables=variables)
         plugin = action.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
+        plugin._display = SimpleNamespace(display=self.said.append)
         result: Data = plugin.run(task_vars=variables)
         return result
 
@@ -114,3 +125,33 @@ def test_a_failure_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "failure" not in result
     assert "pip could not install\ngunicorn==1, Flask\n" in result["msg"]
     assert result["msg"].endswith("pip said:\nERROR: no")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_long_build_says_each_minute_that_it_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    """Until the module has ended, or has been lost."""
+    threads = threading.active_count()
+
+    def works() -> None:
+        until = time.monotonic() + 20
+        while len(run.said) < 2 and time.monotonic() < until:
+            time.sleep(0.001)
+        if lost:
+            raise AnsibleConnectionFailure("Connection reset")
+
+    monkeypatch.setattr(action, "MINUTE", 0.001)
+    run.works = works
+    with pytest.raises(AnsibleConnectionFailure) if lost else contextlib.nullcontext():
+        run({})
+    assert threading.active_count() == threads
+    first, second, *_more = run.said
+    assert first == (
+        "shop on web1: still building the virtual environment for 1 min, at most 30. "
+        "There, `sudo tail -F /opt/shop/build/log` shows how far it is"
+    )
+    assert second == first.replace("1 min", "2 min")
+
+
+def test_a_short_build_says_nothing(run: Run) -> None:
+    run({})
+    assert run.said == []
