@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import USER_COMMENT
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, ufw, variables
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, ufw, validation, variables
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
     Application,
     Release,
@@ -80,7 +80,9 @@ class ActionModule(ActionBase):
         if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
             return {**row, "failed": True, "msg": "\n".join(problems)}
-        return {**kept(answer), **found, "run": remembered, "fetch": {}}
+        told = kept(answer)
+        told["warnings"] = [*told.get("warnings", []), *validation.ignored(application.like_ours(task_vars))]
+        return {**told, **found, "run": remembered, "fetch": {}}
 
     def _ask_ufw(self, plan: Data, task_vars: Data) -> list[str]:
         """Ask ufw whether it works, where it is needed and there already: before anything is changed."""

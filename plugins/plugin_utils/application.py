@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import Source
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import (
     ROLE,
     VariableError,
+    defaults,
     read,
     read_all,
     untagged,
@@ -439,7 +440,7 @@ class Context:
     cache: str
     """Directory on the controller for sources that are fetched."""
     names: list[str] = dataclasses.field(default_factory=list)
-    """Names of all variables in sight that begin as the role's do, to find misspelt ones."""
+    """Variables that may be meant for the role, see `like_ours`, to find misspelt ones."""
     earlier: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """Applications that the run has deployed to the host already; see `validation.remembered`."""
 
@@ -452,12 +453,32 @@ def from_task_vars(action: Any, task_vars: Mapping[str, Any]) -> Wanted:
     context = Context(
         playbook_dir=str(task_vars["playbook_dir"]),
         cache=os.path.join(os.path.expanduser(constants.config.get_config_value("ANSIBLE_HOME")), "pyweb.deploy"),
-        names=[name for name in task_vars if name.startswith("gunicorn_")],
+        names=like_ours(task_vars),
         earlier=deployed(action, task_vars).get(worked_on(task_vars), {}),
     )
     values = read_all(action._templar, task_vars)
     check(values, context)
     return make_wanted(values, context)
+
+
+def like_ours(task_vars: Mapping[str, Any]) -> list[str]:
+    """Names of variables that begin as the role's do, but for those to which one of the role's refers.
+
+    Nothing is worked out for it: neither what they hold, nor whether the reference counts.
+    """
+    names = {name for name in task_vars if name.startswith(validation.PREFIX)}
+    others = names - set(validation.VARIABLES)
+    texts = (text for name in validation.VARIABLES for text in _texts(task_vars.get(name))) if others else ()
+    return sorted(names - {word for text in texts for word in re.findall(r"gunicorn_\w+", text) if word in others})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, of those that need no vault."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def is_described(templar: Any, task_vars: Mapping[str, Any]) -> bool:
@@ -496,6 +517,7 @@ def check(values: Mapping[str, Any], context: Context) -> None:
         context.earlier,
         uv_release(),
         {name: file for name, file in files.items() if file},
+        [name for name, value in values.items() if value == defaults()[name]],
     )
     if problems:
         raise VariableError(problems)

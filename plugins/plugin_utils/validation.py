@@ -13,7 +13,7 @@ import ipaddress
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,24 @@ OWNED_DIRECTIVES = {
     "WorkingDirectory": "leave it out; it is the directory of the code",
 }
 """Directives of the service unit that the role manages, with what to do instead."""
+
+PREFIX = "gunicorn_"
+
+OTHER_WORDS = {
+    "address": "bind",
+    "app_module": "wsgi_app",
+    "app_name": "name",
+    "bind_address": "bind",
+    "bind_port": "bind",
+    "env": "environment",
+    "env_vars": "environment",
+    "environment_variables": "environment",
+    "listen": "bind",
+    "port": "bind",
+    "requirements_file": "requirements",
+    "wsgi_module": "wsgi_app",
+}
+"""What others call a variable of the role, without its prefix."""
 
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
@@ -596,6 +614,7 @@ def problems(
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
     uv: str = "",
     task_files: Mapping[str, str] | None = None,
+    unset: Container[str] = (),
 ) -> list[str]:
     """Check the role's variables; no problem, no message.
 
@@ -603,7 +622,8 @@ def problems(
     `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
     that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
     ``gunicorn_wsgi_app`` and ``gunicorn_bind``. `uv` is how the names of the wheels of uv begin, name and version.
-    `task_files` maps those in `TASK_FILES` that are set to the absolute paths that they mean.
+    `task_files` maps those in `TASK_FILES` that are set to the absolute paths that they mean. `unset` names variables
+    that have their defaults.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -635,7 +655,7 @@ def problems(
     messages = _messages(values, found)
     if checked is VARIABLES:
         messages += gunicorn_registry.problems(values["gunicorn_settings"], values["gunicorn_version"])
-    return [*messages, *_misspelt(values, names, settings_count=checked is VARIABLES)]
+    return [*messages, *_misspelt(values, names, unset if checked is VARIABLES else (), checked is VARIABLES)]
 
 
 def counting(state: Any, release: Any) -> Iterable[str]:
@@ -754,31 +774,56 @@ def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in ORIGIN))
 
 
-def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: bool) -> Iterator[str]:
-    """Find variables that somebody set for the role, which would ignore them.
+def _misspelt(
+    values: Mapping[str, Any], names: Iterable[str], unset: Container[str], settings_count: bool
+) -> Iterator[str]:
+    """Find variables that somebody set for the role, which would ignore them; `ignored` names the rest.
 
-    Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name close
-    to one of the role's, and that of a setting of Gunicorn, unless ``gunicorn_settings`` has it anyway.
+    Not every other ``gunicorn_`` variable is meant for it: a play may have its own, and refusing one of those is worse
+    than missing a mistake. Refused are a name as close as `_near` wants it to one of the role's, a word of
+    `OTHER_WORDS` where what it stands for was left alone, and the name of a setting of Gunicorn, or one that is close
+    to it, which ``gunicorn_settings`` lacks.
     """
-    prefix = "gunicorn_"
-    known = [name[len(prefix) :] for name in VARIABLES]
+    known = [name.removeprefix(PREFIX) for name in VARIABLES]
     given = values["gunicorn_settings"] if settings_count else {}
+    given = given if isinstance(given, Mapping) else {}
     for name in sorted(set(names) - set(VARIABLES)):
-        word = name[len(prefix) :]
-        near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
-        if near:
-            meant = prefix + near[0]
-            yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
-        elif (
-            word in gunicorn_registry.SETTINGS and settings_count and not (isinstance(given, Mapping) and word in given)
-        ):
-            instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
-            if word in settings.OWNED_SETTINGS:
-                instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"
+        word = name.removeprefix(PREFIX)
+        meant = _near(word, known)
+        if not meant and PREFIX + OTHER_WORDS.get(word, "") in unset:
+            meant = OTHER_WORDS[word]
+        setting = _near(word, gunicorn_registry.SETTINGS)
+        wrong = f"{name}: the role has no such variable"
+        if meant and setting != word:
+            yield f"{wrong}; did you mean {PREFIX}{meant}? Example: {VARIABLES[PREFIX + meant].example}"
+        elif settings_count and setting and setting not in given:
+            instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{setting}: "{{{{ {name} }}}}"}}'
+            if setting in settings.OWNED_SETTINGS:
+                instead, example = settings.OWNED_SETTINGS[setting], "{workers: 4, timeout: 60}"
+            if setting != word:
+                instead = f"did you mean Gunicorn's {setting}? Then {instead}"
             yield (
-                f"{name}: the role has no such variable; {instead}. A variable of your own needs another name. "
-                f"Example: gunicorn_settings: {example}"
+                f"{wrong}; {instead}. A variable of your own needs another name. Example: gunicorn_settings: {example}"
             )
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """Give the name that is meant for certain: one letter of ten is another, or two have changed places."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+    return (near or [other for other in known if sorted(other) == sorted(word)] or [""])[0]
+
+
+def ignored(names: Iterable[str]) -> list[str]:
+    """Warn of variables that begin as the role's do and are none of them; `problems` has refused the mistakes.
+
+    One warning for all of them, so that the hosts of a group say it once.
+    """
+    unknown = sorted(set(names) - set(VARIABLES))
+    if not unknown:
+        return []
+    whose, them = ("a variable", "it") if len(unknown) == 1 else ("variables", "them")
+    return [f"{', '.join(unknown)}: {whose} of your own? The role gunicorn has none of that name, and ignores {them}."]
 
 
 def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:

@@ -137,6 +137,34 @@ def test_values_of_a_vault_count_as_what_they_say(run: Run) -> None:
     assert [type(value) for value in (found, *found, *found.values())] == [dict, *[str] * 4]
 
 
+def test_what_the_role_ignores_is_named(run: Run) -> None:
+    assert run()["warnings"] == []
+    run.answer["warnings"] = ["The interpreter may move"]
+    result = run(gunicorn_vhost=BROKEN, gunicorn_memory=UNDEFINED, __gunicorn_x=1, web_port=1)
+    assert "failed" not in result
+    said = "gunicorn_memory, gunicorn_vhost: variables of your own? The role gunicorn has none of that name, and "
+    assert result["warnings"] == ["The interpreter may move", f"{said}ignores them."]
+
+
+def test_what_a_variable_of_the_role_refers_to_is_the_users_own(run: Run) -> None:
+    """Whatever it is called, and wherever in a value it stands."""
+    bind = [trust_as_template("0.0.0.0:{{ gunicorn_port }}")]
+    health = {"path": trust_as_template("{{ gunicorn_healthpath }}")}
+    own: Data = {"gunicorn_port": 8000, "gunicorn_healthpath": "/", "gunicorn_environments": {}}
+    result = run(gunicorn_bind=bind, gunicorn_health=health, gunicorn_user=vaulted("app"), **own)
+    (message,) = result["msg"].splitlines()
+    assert message.startswith("gunicorn_environments: the role has no such variable; did you mean gunicorn_env")
+    environment = trust_as_template("{{ gunicorn_environments }}")
+    result = run(gunicorn_bind=bind, gunicorn_health=health, gunicorn_environment=environment, **own)
+    assert result["warnings"] == []
+
+
+def test_a_word_of_others_counts_where_the_variable_was_left_alone(run: Run) -> None:
+    message = "gunicorn_port: the role has no such variable; did you mean gunicorn_bind? Example: gunicorn_bind: ["
+    assert run(gunicorn_port=9000)["msg"].startswith(message)
+    assert "failed" not in run(gunicorn_port=9000, gunicorn_bind=["127.0.0.1:8000"])
+
+
 class Text(str):
     """As Ansible has its own, which remember where they came from."""
 
