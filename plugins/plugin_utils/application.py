@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from ansible import constants
 from ansible_collections.pyweb.deploy.plugins.module_utils import source as source_files
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import secret_values, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import configuration, secret_values, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as gunicorn
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.bind import Address, parse
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import Source, make_source, on_controller
@@ -517,7 +517,7 @@ def check(values: Mapping[str, Any], context: Context) -> None:
         context.earlier,
         uv_release(),
         {name: file for name, file in files.items() if file},
-        [name for name, value in values.items() if value == defaults()[name]],
+        [name for name, default in defaults().items() if values.get(name) == default],
     )
     if problems:
         raise VariableError(problems)
@@ -534,6 +534,8 @@ def make_wanted(values: Mapping[str, Any], context: Context) -> Wanted:
         **hooks,
         "source": make_source(values["gunicorn_source"], context.playbook_dir, context.cache),
         "wheelhouse": _path(values, "gunicorn_wheelhouse", context),
+        # What is appended to the configuration wins, so it counts as the setting that it is.
+        "settings": {**values["gunicorn_settings"], **configuration.extra_settings(values["gunicorn_conf_extra"])},
         "variables": dict(values),
     }
     return _filled(Application, values, **known)

@@ -37,7 +37,7 @@ _FAR, _NEAR = 0.6, 0.1
 Check = Callable[[Any, "list[Any]", bool], str]
 """Takes a value, the words of the table, and whether Gunicorn may know more of them; gives a reason, or nothing."""
 
-_MASKED = ("raw_env",)
+MASKED = ("raw_env",)
 """Settings whose value may be secret."""
 
 
@@ -47,7 +47,7 @@ def problems(settings: Any, version: Any) -> Iterator[str]:
     Names that the table doesn't have are left to the host where `version` is newer than the table or isn't understood.
     Settings that `settings.problems` speaks of by their names are left to it.
     """
-    newer = _is_newer(version)
+    newer = is_newer(version)
     for name, value in settings.items() if isinstance(settings, Mapping) else ():
         if name in OWNED_SETTINGS or name in FILES or not is_name(str(name)):
             continue
@@ -58,11 +58,11 @@ def problems(settings: Any, version: Any) -> Iterator[str]:
                     f"settings of Gunicorn {VERSION}. Example: gunicorn_settings: {{workers: 4, timeout: 60}}"
                 )
         elif reason := refusal(name, value, newer):
-            got = "" if name in _MASKED else f"got {_short(value)}: "
+            got = "" if name in MASKED else f"got {_short(value)}: "
             yield f"gunicorn_settings: {name}: {got}{reason}. {SETTINGS[name]['accepts']}"
 
 
-def _is_newer(version: Any) -> bool:
+def is_newer(version: Any) -> bool:
     """Tell whether a release of Gunicorn may know more than the table."""
     numbers = re.match(r"[0-9]+(\.[0-9]+)*", version) if isinstance(version, str) else None
     return not numbers or _numbers(numbers[0]) > _numbers(VERSION)

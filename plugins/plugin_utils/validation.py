@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, requirements
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
     bind,
+    configuration,
     gunicorn_registry,
     index,
     secret_values,
@@ -92,6 +93,7 @@ REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", 
 """What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
 
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
+CONF_EXTRA = ("gunicorn_settings", "gunicorn_conf_extra", "gunicorn_version")
 LOGS = ("gunicorn_name", "gunicorn_settings", "gunicorn_logs", "gunicorn_access_log", "gunicorn_service_options")
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
 LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
@@ -525,7 +527,9 @@ VARIABLES: dict[str, Variable] = {
         "gunicorn_settings: {workers: 4, timeout: 60}",
         _settings,
     ),
-    "gunicorn_conf_extra": Variable("Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text),
+    "gunicorn_conf_extra": Variable(
+        "Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text, may_show=False
+    ),
     "gunicorn_logs": Variable("journal or files", "gunicorn_logs: files", _choice("journal", "files")),
     "gunicorn_access_log": Variable("text or json", "gunicorn_access_log: json", _choice("text", "json")),
     "gunicorn_environment": Variable(
@@ -641,6 +645,7 @@ def problems(
     if not removal and not return_:
         together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
             DIRTY_WORKERS: lambda: _contradictions(values),
+            CONF_EXTRA: lambda: _extra_problems(values),
             LOGS: lambda: _log_problems(values),
             INDEXES: lambda: _index_problems(values),
             LOCKS: lambda: _lock_problems(values),
@@ -711,6 +716,14 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
         yield "gunicorn_settings", reason
+
+
+def _extra_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what ``gunicorn_conf_extra`` sets though ``gunicorn_settings`` couldn't."""
+    found = configuration.extra_problems(
+        values["gunicorn_conf_extra"], values["gunicorn_settings"], values["gunicorn_version"]
+    )
+    yield from (("gunicorn_conf_extra", reason) for reason in found)
 
 
 def _log_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

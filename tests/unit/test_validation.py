@@ -19,7 +19,10 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import (
 
 HIDDEN = "s3cret-value"
 SHA256 = "sha256:" + "0" * 64
-MAY_BE_SECRET = {"gunicorn_environment", "gunicorn_secrets", "gunicorn_index_url", "gunicorn_extra_index_urls"}
+MAY_BE_SECRET = {
+    *("gunicorn_environment", "gunicorn_secrets", "gunicorn_index_url", "gunicorn_extra_index_urls"),
+    "gunicorn_conf_extra",
+}
 
 
 @pytest.fixture
