@@ -35,6 +35,12 @@ def assignments(text: str | bytes) -> list[dict[str, Any]]:
     return list(_walk(tree.body, lines, always=True))
 
 
+def not_python(problem: SyntaxError) -> str:
+    """Say where a text is no Python."""
+    line = f"line {problem.lineno}: `{(problem.text or '').strip()}`: " if problem.lineno else ""
+    return f"{line}{problem.msg}"
+
+
 def _walk(body: Iterable[ast.stmt], lines: list[str], always: bool) -> Iterator[dict[str, Any]]:
     for statement in body:
         line = statement.lineno

@@ -133,6 +133,9 @@ class Application(_Named):
     python: str
     bind: list[str]
     settings: Data
+    unsettled: list[str]
+    """Settings that have a default of the role, and in the file of `conf_file` a value that only the host can tell."""
+    conf_file: str
     conf_extra: str
     logs: str
     access_log: str
@@ -272,6 +275,7 @@ class Application(_Named):
                 "requirements": self.requirements,
                 "module": self.module,
                 "marker": given.get("marker", ""),
+                "conf_file": self.conf_file,
             }
         return asked
 
@@ -280,18 +284,33 @@ class Application(_Named):
         if self.source.on_host:
             found: Data = observed["source"]
             return found
-        return self.source.look(self.requirements, self.module)
+        return self.source.look(self.requirements, self.module, self.conf_file)
+
+    def with_conf_file(self, source: Mapping[str, Any]) -> Application:
+        """Take the settings of the file in the source that the role includes: those that are given win over it."""
+        said = source["conf"] if self.conf_file else []
+        ours = {
+            name: value for name, value in configuration.settled(said).items() if name not in gunicorn.OWNED_SETTINGS
+        }
+        defaults = {*DEFAULT_SETTINGS, "keepalive", "threads", "workers"} - set(self.settings)
+        unsettled = [name for name in configuration.unsettled(said) if name in defaults]
+        return dataclasses.replace(self, settings={**ours, **self.settings}, unsettled=unsettled)
 
 
 @dataclass(frozen=True)
 class Release:
     """An application with what its source holds, for one host: code, venv, configuration and units."""
 
-    app: Application
+    wanted: Application
     source: Mapping[str, Any]
     """What `Application.look` found."""
     observed: Mapping[str, Any]
     """What the module gunicorn_info found."""
+
+    @functools.cached_property
+    def app(self) -> Application:
+        """The application, with what its source says of Gunicorn's settings."""
+        return self.wanted.with_conf_file(self.source)
 
     @property
     def group(self) -> str:
@@ -536,6 +555,7 @@ def make_wanted(values: Mapping[str, Any], context: Context) -> Wanted:
         "wheelhouse": _path(values, "gunicorn_wheelhouse", context),
         # What is appended to the configuration wins, so it counts as the setting that it is.
         "settings": {**values["gunicorn_settings"], **configuration.extra_settings(values["gunicorn_conf_extra"])},
+        "unsettled": [],
         "variables": dict(values),
     }
     return _filled(Application, values, **known)

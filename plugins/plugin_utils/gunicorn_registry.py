@@ -13,7 +13,7 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,13 @@ def nearest(word: str) -> list[str]:
     rated = sorted(((difflib.SequenceMatcher(None, word, other).ratio(), other) for other in meant), reverse=True)
     near = [meant[other] for ratio, other in rated if ratio >= max(_FAR, rated[0][0] - _NEAR)]
     return list(dict.fromkeys(near))[:3]
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Give the name that is meant for certain: one letter of ten is another, or two have changed places."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+    return (close or [other for other in known if sorted(other) == sorted(word)] or [""])[0]
 
 
 def _did_you_mean(names: list[str]) -> str:

@@ -404,6 +404,11 @@ def _path_inside(value: Any) -> Iterator[str]:
         yield f"{value!r} is not a path inside the source"
 
 
+def _file_inside(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(rf"({_INSIDE})?", value) or value.endswith("/"):
+        yield "it is not a path inside the source"
+
+
 def _git(value: Any) -> Iterator[str]:
     if not _is_text(value) or not re.fullmatch(r"[^\s-]\S*", value):
         yield f"{value!r} is not the URL of a repository"
@@ -526,6 +531,11 @@ VARIABLES: dict[str, Variable] = {
         "a dictionary of Gunicorn's settings by their own names",
         "gunicorn_settings: {workers: 4, timeout: 60}",
         _settings,
+    ),
+    "gunicorn_conf_file": Variable(
+        "the path of a configuration file of Gunicorn inside the source, or an empty string for none",
+        "gunicorn_conf_file: gunicorn.conf.py",
+        _file_inside,
     ),
     "gunicorn_conf_extra": Variable(
         "Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text, may_show=False
@@ -793,19 +803,19 @@ def _misspelt(
     """Find variables that somebody set for the role, which would ignore them; `ignored` names the rest.
 
     Not every other ``gunicorn_`` variable is meant for it: a play may have its own, and refusing one of those is worse
-    than missing a mistake. Refused are a name as close as `_near` wants it to one of the role's, a word of
-    `OTHER_WORDS` where what it stands for was left alone, and the name of a setting of Gunicorn, or one that is close
-    to it, which ``gunicorn_settings`` lacks.
+    than missing a mistake. Refused are a name that is `gunicorn_registry.near` one of the role's, a word of
+    `OTHER_WORDS` where what it stands for was left alone, and the name of a setting of Gunicorn, or one that is near
+    it, which ``gunicorn_settings`` lacks.
     """
     known = [name.removeprefix(PREFIX) for name in VARIABLES]
     given = values["gunicorn_settings"] if settings_count else {}
     given = given if isinstance(given, Mapping) else {}
     for name in sorted(set(names) - set(VARIABLES)):
         word = name.removeprefix(PREFIX)
-        meant = _near(word, known)
+        meant = gunicorn_registry.near(word, known)
         if not meant and PREFIX + OTHER_WORDS.get(word, "") in unset:
             meant = OTHER_WORDS[word]
-        setting = _near(word, gunicorn_registry.SETTINGS)
+        setting = gunicorn_registry.near(word, gunicorn_registry.SETTINGS)
         wrong = f"{name}: the role has no such variable"
         if meant and setting != word:
             yield f"{wrong}; did you mean {PREFIX}{meant}? Example: {VARIABLES[PREFIX + meant].example}"
@@ -818,13 +828,6 @@ def _misspelt(
             yield (
                 f"{wrong}; {instead}. A variable of your own needs another name. Example: gunicorn_settings: {example}"
             )
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    """Give the name that is meant for certain: one letter of ten is another, or two have changed places."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
-    return (near or [other for other in known if sorted(other) == sorted(word)] or [""])[0]
 
 
 def ignored(names: Iterable[str]) -> list[str]:
@@ -854,6 +857,8 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
     if source["problem"]:
         yield "gunicorn_source", source["problem"]
         return
+    yield from _conf_file_problems(values, source)
+    values = configuration.with_file(values, source["conf"] if values["gunicorn_conf_file"] else ())
     if source["requirements_problem"]:
         yield "gunicorn_requirements", source["requirements_problem"]
     else:
@@ -869,13 +874,33 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         for name, found in (("gunicorn_requirements", source["needs_source"]), ("gunicorn_packages", local)):
             if found:
                 yield name, reason
-    if not (packaged or local or source["needs_source"]):
+    if not (packaged or local or source["needs_source"] or _leads_elsewhere(values, source)):
         yield from (("gunicorn_wsgi_app", reason) for reason in wsgi_app.source_problems(values, source))
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         other_way = "" if is_true(values["gunicorn_require_hashes"]) else "take that line out or "
         reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
         yield "gunicorn_version", reason
+
+
+def _conf_file_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what can't work in a configuration file of the source, all of it line by line."""
+    name, found = "gunicorn_conf_file", source["conf"]
+    if not values[name]:
+        return
+    if source["conf_problem"]:
+        yield name, source["conf_problem"]
+        return
+    reasons = list(configuration.file_problems(found, values))
+    for variable, reason in _log_problems(configuration.with_file(values, found)):
+        if variable == "gunicorn_settings":
+            reasons.append(configuration.at_line(reason, found))
+    yield from ((name, reason) for reason in dict.fromkeys(reasons))
+
+
+def _leads_elsewhere(values: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
+    """Tell whether the configuration file may have Python look for modules in other places."""
+    return bool(values["gunicorn_conf_file"]) and any(each["name"] in ("pythonpath", "sys") for each in source["conf"])
 
 
 def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Problem]:

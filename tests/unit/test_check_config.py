@@ -388,6 +388,44 @@ def test_an_error_in_a_module_of_the_user_shows_where(check: Check) -> None:
     assert "Traceback" not in "".join(lines)
 
 
+INCLUDES = """\
+loglevel = "info"
+_conf_file = {path!r}
+_conf = type("")
+exec(compile(open(_conf_file).read(), _conf_file, "exec"), globals())
+threads = 4
+# From gunicorn_conf_extra:
+timeout = 30
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cores = 4\nhost = 'x'\n", []),
+        ("threads = 'many'\n", []),
+        (
+            "\nworkers = str('many')\nloglevel = 'loud'\n",
+            [
+                "gunicorn_conf_file: workers: got 'many': invalid literal for int() with base 0: 'many'",
+                "gunicorn_conf_file: loglevel: got 'loud': it is none of critical, error, warning, info, debug",
+            ],
+        ),
+        ("\nimport nowhere\n", ["gunicorn_conf_file, line 2: ModuleNotFoundError: No module named 'nowhere'"]),
+        ("a = 1\nb = (\n", ["gunicorn_conf_file, line 2: SyntaxError: '(' was never closed"]),
+    ],
+    ids=["own names", "overruled", "values", "import", "syntax"],
+)
+def test_what_gunicorn_conf_file_brings(
+    check: Check, text: str, said: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = tmp_path_factory.mktemp("app") / "own.conf.py"
+    own.write_text(text)
+    status, lines = check(INCLUDES.format(path=str(own)))
+    found = [line.removeprefix("gunicorn.conf.py: ").partition(". ")[0] for line in lines]
+    assert (status, found) == (1 if said else 0, said)
+
+
 def test_what_only_gunicorn_as_a_whole_finds(check: Check) -> None:
     """A package is missing: Gunicorn says so when it has read everything."""
     status, lines = check("http_protocols = 'h2'\nhttp2_cleartext = 'both'")

@@ -1070,6 +1070,7 @@ def wanted(directory: Path, **options: Any) -> dict[str, Any]:
         "requirements": "requirements.txt",
         "module": "wsgi",
         "marker": "",
+        "conf_file": "",
         **options,
     }
 

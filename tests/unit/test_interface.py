@@ -126,7 +126,7 @@ def test_each_variable_has_its_place() -> None:
         {field.name for field in dataclasses.fields(kind)} for kind in (Application, Return, Removal)
     )
     names = {name.removeprefix("gunicorn_") for name in VARIABLES}
-    assert deploy - {"variables"} == names - ELSEWHERE - IN_TASKS
+    assert deploy - {"variables", "unsettled"} == names - ELSEWHERE - IN_TASKS
     for fields, counting in ((return_, validation.RETURN_VARIABLES), (removal, validation.REMOVAL_VARIABLES)):
         counted = {name.removeprefix("gunicorn_") for name in counting}
         assert fields == counted - {"state", "serial", "max_fail_percentage"}
