@@ -479,7 +479,7 @@ VARIABLES: dict[str, Variable] = {
     "gunicorn_source": Variable(
         "a dictionary with one of the keys "
         + "; ".join(f"`{kind}`" + (f" (with it: {', '.join(keys)})" if keys else "") for kind, keys in SOURCES.items()),
-        'gunicorn_source: {directory: "{{ playbook_dir }}/.."}',
+        'gunicorn_source: {directory: "{{ inventory_dir }}/../shop"}',
         _source,
     ),
     "gunicorn_wsgi_app": Variable("MODULE:CALLABLE", 'gunicorn_wsgi_app: "shop.main:create_app()"', wsgi_app.problems),
@@ -508,7 +508,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "gunicorn_wheelhouse": Variable(
         "the path of a directory with wheels on the controller, or an empty string for none",
-        'gunicorn_wheelhouse: "{{ playbook_dir }}/../wheels"',
+        'gunicorn_wheelhouse: "{{ inventory_dir }}/../wheels"',
         _text,
     ),
     "gunicorn_system_packages": Variable(
@@ -709,7 +709,7 @@ def _about(values: Mapping[str, Any], name: str, reasons: list[str]) -> str:
     masked = [_CREDENTIALS.sub("***@", reason) for reason in reasons]
     shown = [f"got {_CREDENTIALS.sub('***@', repr(got))}"] if variable.may_show else []
     if len(masked) == 1:
-        first = ": ".join([name, *shown, *masked]) + "."
+        first = ": ".join([name, *shown, *masked]) + "." * (not masked[0].endswith("?"))
     else:
         first = (
             ": ".join([name, *shown, "several things are wrong:"]) + "".join(f"\n  - {each}" for each in masked) + "\n "

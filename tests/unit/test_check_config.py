@@ -281,7 +281,7 @@ def test_all_problems_at_once(check: Check) -> None:
     ("setting", "reason", "accepts", "example"),
     [
         ("timeout = 'soon'", "invalid literal for int() with base 0: 'soon'", "a whole number from 0 on", "30"),
-        ("workers = -1", "Value must be positive: -1", "a whole number from 0 on", "1"),
+        ("workers = -1", "Value must be positive: -1", "a whole number from 1 on", "1"),
         ("preload_app = 'maybe'", "Invalid boolean: maybe", "true or false", "false"),
         ("sendfile = 1", "Invalid type for casting: 1", "true or false", "true"),
         ("proc_name = 5", "Not a string: 5", "a string", '"text"'),

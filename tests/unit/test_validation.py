@@ -61,6 +61,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"directory": "  "}, "is not a path"),
         ({"directory": ["/srv"]}, "is not a path"),
         ({"directry": "/srv/shop"}, "unknown key 'directry'; did you mean 'directory'?"),
+        ({"directory": "/srv/shop", "exlude": []}, "unknown key 'exlude'; did you mean 'exclude'? It accepts "),
         ({"directory": "/srv/shop", "exclude": "tests"}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "exclude": [1]}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "excludes": []}, "did you mean 'exclude'?"),
@@ -598,6 +599,7 @@ def test_every_example_is_accepted(name: str) -> None:
     example = yaml.safe_load(VARIABLES[name].example)
     assert list(example) == [name]
     assert list(VARIABLES[name].check(example[name])) == []
+    assert "playbook_dir" not in VARIABLES[name].example, "with pyweb.deploy.site that is inside the collection"
 
 
 @pytest.mark.parametrize("setting", settings.OWNED_SETTINGS)

@@ -51,6 +51,9 @@ KINDS: dict[str, tuple[str, Any]] = {
 }
 """What Gunicorn's validators accept, in words and as an example; others are asked, see `choices`."""
 
+AT_LEAST_ONE = ("workers", "threads")
+"""Numbers with which nothing would answer, were they 0; the controller refuses that."""
+
 TLS: dict[str, tuple[str, Any]] = {
     "certfile": (
         "a file in PEM with the certificate, then those of its issuers",
@@ -143,6 +146,8 @@ def accepts(setting: Any, variable: str) -> str:
         what = f"a function with the arguments {signature}, defined in {EXTRA}, or its import path"
         return f"It accepts {what}. Example: {EXTRA}: 'def {name}{signature}: ...'"
     what, example = KINDS.get(setting.validator.__name__, ("", None))
+    if name in AT_LEAST_ONE:
+        what = what.replace("from 0", "from 1")
     if not what:
         about = setting.short.rstrip(".")
         named = ", ".join(choices(setting)) or ("a whole number" if setting.type else "")
