@@ -43,7 +43,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 """For a server with two cores, n of the names."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "worker_tmp_dir on a disk": {"gunicorn_conf_extra": "worker_tmp_dir = os.environ['STATE_DIRECTORY']"},
+    "worker_tmp_dir on a disk": {"gunicorn_conf_extra": "globals()['worker_tmp_dir'] = os.environ['STATE_DIRECTORY']"},
     "backlog of 128": {"gunicorn_settings": {"backlog": 128}},
     "http_parser: fast": {"gunicorn_settings": {"http_parser": "fast"}},
 }

@@ -11,7 +11,14 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import USER_COMMENT
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, ufw, variables
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
+    application,
+    configuration,
+    rendering,
+    ufw,
+    validation,
+    variables,
+)
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
     Application,
     Release,
@@ -80,7 +87,10 @@ class ActionModule(ActionBase):
         if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
             return {**row, "failed": True, "msg": "\n".join(problems)}
-        return {**kept(answer), **found, "run": remembered, "fetch": {}}
+        told = kept(answer)
+        ignored = validation.ignored(application.like_ours(task_vars))
+        told["warnings"] = [*told.get("warnings", []), *ignored, *found.pop("unheard", [])]
+        return {**told, **found, "run": remembered, "fetch": {}}
 
     def _ask_ufw(self, plan: Data, task_vars: Data) -> list[str]:
         """Ask ufw whether it works, where it is needed and there already: before anything is changed."""
@@ -153,6 +163,8 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
         texts = rendering.render(release)
         plan = make_plan(release.desired(vars(texts)), observed)
         details = {} if plan["problems"] else for_stages(release, bool(plan["bring_code"]))
+        if plan["summary"]:
+            plan["summary"], details["unheard"] = [*plan["summary"], *unread(release)], unheard(release)
     return {
         **plan,
         "token": uuid.uuid4().hex,
@@ -164,6 +176,20 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
         "enroll_tasks": wanted.enroll_tasks,
         **details,
     }
+
+
+def unread(release: Release) -> list[str]:
+    """Say what a configuration file says that Gunicorn would read, were it not for the role's."""
+    path = "" if release.app.conf_file else release.source["conf_file"]
+    return configuration.notes(path, release.source["conf"]) if path else []
+
+
+def unheard(release: Release) -> list[str]:
+    """Warn where that file says another address than the role's default, as one that no other machine reaches."""
+    app, path = release.app, "" if release.app.conf_file else release.source["conf_file"]
+    if not path or app.bind != variables.defaults()["gunicorn_bind"]:
+        return []
+    return configuration.unheard(path, release.source["conf"], app.name, app.bind)
 
 
 def for_stages(release: Release, brings_code: bool) -> Data:

@@ -18,12 +18,16 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, module_names
 from ansible_collections.pyweb.deploy.plugins.module_utils import requirements as requirements_file
+from ansible_collections.pyweb.deploy.plugins.module_utils.conf_file import assignments, not_python
 
 NEVER_SHIPPED = (".git", ".hg", ".svn", ".venv", "__pycache__", "*.pyc")
 """Patterns that never travel, whatever the caller excludes."""
 
 DIGEST_LENGTH = 12
 """Hexadecimal digits of a digest that names a directory on the host."""
+
+CONF_FILE = "gunicorn.conf.py"
+"""What Gunicorn reads in the directory that it is started in, where its command line names no other file."""
 
 EXECUTABLE = 0o755
 PLAIN = 0o644
@@ -110,16 +114,20 @@ def _file_digest(directory: str, path: str) -> bytes:
     return total.digest()
 
 
-def look(directory: str, exclude: Iterable[str], requirements: Any, module: str, marker: str = "") -> dict[str, Any]:
+def look(
+    directory: str, exclude: Iterable[str], requirements: Any, module: str, marker: str = "", conf_file: str = ""
+) -> dict[str, Any]:
     """Tell what a source holds.
 
     `requirements` is the path of a requirements file inside it, or a list of them. `module` is the dotted name that
     Gunicorn imports. With a `marker`, the path of a file inside it, only the content of that file makes the digest.
+    `conf_file` is the path of a configuration file of Gunicorn inside it; without one, `CONF_FILE` is looked for.
 
     Returns a dictionary: ``place`` (the directory), ``digest``, ``requirements_files`` (paths), ``requirements``
     (lines), ``locked`` (whether the file is a pylock.toml, beside which nothing else is installed), ``needs_source``
-    (whether a line installs from the source itself), ``has_module``, what `module_names.look` tells of that module, and
-    ``problem`` and ``requirements_problem``, reasons why the source or that file can't be used.
+    (whether a line installs from the source itself), ``has_module``, what `module_names.look` tells of that module,
+    ``conf_file`` (the one that was found), ``conf`` (what it assigns, as `conf_file.assignments` gives it), and
+    ``problem``, ``requirements_problem`` and ``conf_problem``, reasons why the source or that file can't be used.
     """
     if not os.path.isdir(directory):
         return nothing(directory, f"{directory} is not a directory on the host")
@@ -138,7 +146,36 @@ def look(directory: str, exclude: Iterable[str], requirements: Any, module: str,
     except (OSError, UnicodeDecodeError) as problem:
         found["requirements_problem"] = str(problem)
     found["needs_source"] = requirements_file.needs_source(found["requirements"])
+    found.update(_configuration(directory, exclude, conf_file))
     return found
+
+
+def _configuration(directory: str, exclude: Iterable[str], wanted: str) -> dict[str, Any]:
+    """Read the configuration file of Gunicorn that is wanted, or the one that Gunicorn itself would read."""
+    path = wanted or CONF_FILE
+    place = os.path.join(directory, path)
+    if not os.path.isfile(place) or is_excluded(path, (*NEVER_SHIPPED, *exclude)):
+        return {"conf_problem": _no_configuration(directory, exclude, wanted) if wanted else ""}
+    try:
+        with open(place, "rb") as file:
+            found = assignments(file.read())
+    except SyntaxError as problem:
+        return {"conf_file": path, "conf_problem": f"{path}: {not_python(problem)}"}
+    except OSError as problem:
+        return {"conf_file": path, "conf_problem": str(problem)}
+    # Names that Gunicorn takes for settings: what others hold may be secret, as the environment may.
+    found = [each for each in found if each["name"] == each["name"].lower() and not each["name"].startswith("_")]
+    for each in found:
+        if each["name"] == "raw_env":
+            each.update(code="raw_env = ...", literal=False, value=None)
+    return {"conf_file": path, "conf": found}
+
+
+def _no_configuration(directory: str, exclude: Iterable[str], wanted: str) -> str:
+    names = [entry.path for entry in entries(directory, exclude)]
+    likely = [path for path in names if fnmatch.fnmatch(os.path.basename(path), "*gunicorn*.py")]
+    there = f"it has {', '.join(likely)}" if likely else "nor any other file whose name says gunicorn"
+    return f"there is no {wanted} in {directory}" + (f"; {there}" if likely else f", {there}")
 
 
 def nothing(place: str, problem: str) -> dict[str, Any]:
@@ -154,6 +191,9 @@ def nothing(place: str, problem: str) -> dict[str, Any]:
         "has_module": False,
         "module_file": "",
         "module_names": {},
+        "conf_file": "",
+        "conf": [],
+        "conf_problem": "",
         "problem": problem,
     }
 

@@ -66,6 +66,10 @@ options:
         description: File inside the directory whose content alone tells whether the code changed.
         type: str
         default: ''
+      conf_file:
+        description: Configuration file of Gunicorn inside the directory; empty for the one that Gunicorn would read.
+        type: str
+        default: ''
   runtime_status:
     description:
       - Whether to look at what runs of each application that the role put on the host, and to ask it its health check
@@ -667,7 +671,12 @@ class Host:
         if not wanted:
             return {}
         return source.look(
-            wanted["path"], wanted["exclude"], wanted["requirements"], wanted["module"], wanted["marker"]
+            wanted["path"],
+            wanted["exclude"],
+            wanted["requirements"],
+            wanted["module"],
+            wanted["marker"],
+            wanted["conf_file"],
         )
 
     def own_units(self) -> list[str]:
@@ -953,6 +962,7 @@ def main() -> None:
                     "requirements": {"type": "raw", "default": "requirements.txt"},
                     "module": {"type": "str", "required": True},
                     "marker": {"type": "str", "default": ""},
+                    "conf_file": {"type": "str", "default": ""},
                 },
             },
         },

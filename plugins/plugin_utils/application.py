@@ -14,19 +14,20 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ansible import constants
 from ansible_collections.pyweb.deploy.plugins.module_utils import source as source_files
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import firewall, secret_values, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import configuration, firewall, secret_values, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as gunicorn
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.bind import Address, parse
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import Source, make_source, on_controller
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import (
     ROLE,
     VariableError,
+    defaults,
     read,
     read_all,
     untagged,
@@ -130,6 +131,9 @@ class Application(_Named):
     python: str
     bind: list[str]
     settings: Data
+    unsettled: list[str]
+    """Settings that have a default of the role, and in the file of `conf_file` a value that only the host can tell."""
+    conf_file: str
     conf_extra: str
     logs: str
     access_log: str
@@ -263,6 +267,7 @@ class Application(_Named):
                 "requirements": self.requirements,
                 "module": self.module,
                 "marker": given.get("marker", ""),
+                "conf_file": self.conf_file,
             }
         return asked
 
@@ -271,18 +276,33 @@ class Application(_Named):
         if self.source.on_host:
             found: Data = observed["source"]
             return found
-        return self.source.look(self.requirements, self.module)
+        return self.source.look(self.requirements, self.module, self.conf_file)
+
+    def with_conf_file(self, source: Mapping[str, Any]) -> Application:
+        """Take the settings of the file in the source that the role includes: those that are given win over it."""
+        said = source["conf"] if self.conf_file else []
+        ours = {
+            name: value for name, value in configuration.settled(said).items() if name not in gunicorn.OWNED_SETTINGS
+        }
+        defaults = {*DEFAULT_SETTINGS, "keepalive", "threads", "workers"} - set(self.settings)
+        unsettled = [name for name in configuration.unsettled(said) if name in defaults]
+        return dataclasses.replace(self, settings={**ours, **self.settings}, unsettled=unsettled)
 
 
 @dataclass(frozen=True)
 class Release:
     """An application with what its source holds, for one host: code, venv, configuration and units."""
 
-    app: Application
+    wanted: Application
     source: Mapping[str, Any]
     """What `Application.look` found."""
     observed: Mapping[str, Any]
     """What the module gunicorn_info found."""
+
+    @functools.cached_property
+    def app(self) -> Application:
+        """The application, with what its source says of Gunicorn's settings."""
+        return self.wanted.with_conf_file(self.source)
 
     @property
     def group(self) -> str:
@@ -432,7 +452,7 @@ class Context:
     cache: str
     """Directory on the controller for sources that are fetched."""
     names: list[str] = dataclasses.field(default_factory=list)
-    """Names of all variables in sight that begin as the role's do, to find misspelt ones."""
+    """Variables that may be meant for the role, see `like_ours`, to find misspelt ones."""
     earlier: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """Applications that the run has deployed to the host already; see `validation.remembered`."""
 
@@ -445,12 +465,32 @@ def from_task_vars(action: Any, task_vars: Mapping[str, Any]) -> Wanted:
     context = Context(
         playbook_dir=str(task_vars["playbook_dir"]),
         cache=os.path.join(os.path.expanduser(constants.config.get_config_value("ANSIBLE_HOME")), "pyweb.deploy"),
-        names=[name for name in task_vars if name.startswith("gunicorn_")],
+        names=like_ours(task_vars),
         earlier=deployed(action, task_vars).get(worked_on(task_vars), {}),
     )
     values = read_all(action._templar, task_vars)
     check(values, context)
     return make_wanted(values, context)
+
+
+def like_ours(task_vars: Mapping[str, Any]) -> list[str]:
+    """Names of variables that begin as the role's do, but for those to which one of the role's refers.
+
+    Nothing is worked out for it: neither what they hold, nor whether the reference counts.
+    """
+    names = {name for name in task_vars if name.startswith(validation.PREFIX)}
+    others = names - set(validation.VARIABLES)
+    texts = (text for name in validation.VARIABLES for text in _texts(task_vars.get(name))) if others else ()
+    return sorted(names - {word for text in texts for word in re.findall(r"gunicorn_\w+", text) if word in others})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, of those that need no vault."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def is_described(templar: Any, task_vars: Mapping[str, Any]) -> bool:
@@ -489,6 +529,7 @@ def check(values: Mapping[str, Any], context: Context) -> None:
         context.earlier,
         uv_release(),
         {name: file for name, file in files.items() if file},
+        [name for name, default in defaults().items() if values.get(name) == default],
     )
     if problems:
         raise VariableError(problems)
@@ -505,6 +546,9 @@ def make_wanted(values: Mapping[str, Any], context: Context) -> Wanted:
         **hooks,
         "source": make_source(values["gunicorn_source"], context.playbook_dir, context.cache),
         "wheelhouse": _path(values, "gunicorn_wheelhouse", context),
+        # What is appended to the configuration wins, so it counts as the setting that it is.
+        "settings": {**values["gunicorn_settings"], **configuration.extra_settings(values["gunicorn_conf_extra"])},
+        "unsettled": [],
         "variables": dict(values),
     }
     return _filled(Application, values, **known)

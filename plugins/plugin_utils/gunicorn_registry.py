@@ -13,7 +13,7 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ _FAR, _NEAR = 0.6, 0.1
 Check = Callable[[Any, "list[Any]", bool], str]
 """Takes a value, the words of the table, and whether Gunicorn may know more of them; gives a reason, or nothing."""
 
-_MASKED = ("raw_env",)
+MASKED = ("raw_env",)
 """Settings whose value may be secret."""
 
 
@@ -47,7 +47,7 @@ def problems(settings: Any, version: Any) -> Iterator[str]:
     Names that the table doesn't have are left to the host where `version` is newer than the table or isn't understood.
     Settings that `settings.problems` speaks of by their names are left to it.
     """
-    newer = _is_newer(version)
+    newer = is_newer(version)
     for name, value in settings.items() if isinstance(settings, Mapping) else ():
         if name in OWNED_SETTINGS or name in FILES or not is_name(str(name)):
             continue
@@ -58,11 +58,11 @@ def problems(settings: Any, version: Any) -> Iterator[str]:
                     f"settings of Gunicorn {VERSION}. Example: gunicorn_settings: {{workers: 4, timeout: 60}}"
                 )
         elif reason := refusal(name, value, newer):
-            got = "" if name in _MASKED else f"got {_short(value)}: "
+            got = "" if name in MASKED else f"got {_short(value)}: "
             yield f"gunicorn_settings: {name}: {got}{reason}. {SETTINGS[name]['accepts']}"
 
 
-def _is_newer(version: Any) -> bool:
+def is_newer(version: Any) -> bool:
     """Tell whether a release of Gunicorn may know more than the table."""
     numbers = re.match(r"[0-9]+(\.[0-9]+)*", version) if isinstance(version, str) else None
     return not numbers or _numbers(numbers[0]) > _numbers(VERSION)
@@ -80,6 +80,13 @@ def nearest(word: str) -> list[str]:
     rated = sorted(((difflib.SequenceMatcher(None, word, other).ratio(), other) for other in meant), reverse=True)
     near = [meant[other] for ratio, other in rated if ratio >= max(_FAR, rated[0][0] - _NEAR)]
     return list(dict.fromkeys(near))[:3]
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Give the name that is meant for certain: one letter of ten is another, or two have changed places."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+    return (close or [other for other in known if sorted(other) == sorted(word)] or [""])[0]
 
 
 def _did_you_mean(names: list[str]) -> str:

@@ -22,7 +22,7 @@ OWNED_SETTINGS = {
     "bind": "set gunicorn_bind; systemd's socket unit holds the addresses",
     "chdir": "leave it out; it is the directory of the code",
     "check_config": "leave it out; Gunicorn would end after it, and the role checks each configuration anyway",
-    "config": "set gunicorn_settings and gunicorn_conf_extra; together they are the configuration file",
+    "config": "set gunicorn_conf_file; the configuration that the role writes includes that file",
     "control_socket": "leave it out; each running release has its own below /run/gunicorn",
     "daemon": "leave it out; systemd runs the service in the background",
     "default_proc_name": "set proc_name, which wins over it",

@@ -85,7 +85,7 @@ class Source:
         """What the host keeps of it: nothing that may be secret, nor where the controller has its keys."""
         return {key: value for key, value in self.given.items() if key != "key_file"}
 
-    def look(self, requirements: str | list[str], module: str) -> dict[str, Any]:
+    def look(self, requirements: str | list[str], module: str, conf_file: str = "") -> dict[str, Any]:
         """Tell what it holds, as `module_utils.source.look` does. Not for one that is on the host."""
         path = self.path
         place = Location(
@@ -93,12 +93,13 @@ class Source:
         )
         try:
             with opened(place) as directory:
-                found = source.look(directory, self.given.get("exclude", []), requirements, module)
+                found = source.look(directory, self.given.get("exclude", []), requirements, module, conf_file=conf_file)
         except (OSError, ValueError) as problem:
             return source.nothing(path, str(problem))
         # What is unpacked for the moment is called by its name on the controller.
-        reason = found["requirements_problem"].replace(directory, path or "a package that pip finds by its name")
-        return {**found, "place": path, "requirements_problem": reason}
+        name = path or "a package that pip finds by its name"
+        reasons = {key: found[key].replace(directory, name) for key in ("requirements_problem", "conf_problem")}
+        return {**found, "place": path, **reasons}
 
 
 @dataclass(frozen=True)

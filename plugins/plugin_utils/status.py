@@ -16,6 +16,8 @@ Row = dict[str, Any]
 HEALTHY, DRIFTED, STOPPED, FAILED = "healthy", "drifted", "stopped", "failed"
 NOT_DEPLOYED, UNREACHABLE = "not deployed", "unreachable"
 
+WORST_FIRST = (FAILED, UNREACHABLE, STOPPED, NOT_DEPLOYED, DRIFTED, HEALTHY)
+
 SERVING = (HEALTHY, DRIFTED)
 """States in which an application answers as it should."""
 
@@ -45,6 +47,7 @@ def report(hosts: Mapping[str, Mapping[str, Any]], strict: bool, made: str) -> d
       ``plan``: what a deploy would do, as `plan.make_plan` says it, or empty; ``unknown``: why there is none.
     """
     rows = [row for host, found in hosts.items() for row in _rows_of(host, found)]
+    rows.sort(key=lambda row: WORST_FIRST.index(row["state"]))
     unhealthy: dict[str, list[str]] = {}
     for row in rows:
         complaint = _complaint(row, strict)
@@ -149,7 +152,7 @@ def remarks(row: Row) -> list[str]:
 def cells(row: Row) -> dict[str, str]:
     """Texts of a row, for people."""
     health = row["health"]
-    shown = {key: NOTHING if row[key] is None else one_line(row[key]) for key in COLUMNS}
+    shown = {key: NOTHING if row[key] is None else one_line(row[key]) or NOTHING for key in COLUMNS}
     shown["up"] = NOTHING if row["up"] is None else duration(row["up"])
     shown["memory"] = NOTHING if row["memory"] is None else f"{row['memory'] / 2**20:.0f} MiB"
     if health:

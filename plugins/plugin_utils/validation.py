@@ -13,13 +13,14 @@ import ipaddress
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import lock_files, requirements
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
     bind,
+    configuration,
     gunicorn_registry,
     index,
     secret_values,
@@ -59,6 +60,24 @@ OWNED_DIRECTIVES = {
 }
 """Directives of the service unit that the role manages, with what to do instead."""
 
+PREFIX = "gunicorn_"
+
+OTHER_WORDS = {
+    "address": "bind",
+    "app_module": "wsgi_app",
+    "app_name": "name",
+    "bind_address": "bind",
+    "bind_port": "bind",
+    "env": "environment",
+    "env_vars": "environment",
+    "environment_variables": "environment",
+    "listen": "bind",
+    "port": "bind",
+    "requirements_file": "requirements",
+    "wsgi_module": "wsgi_app",
+}
+"""What others call a variable of the role, without its prefix."""
+
 HEALTH_KEYS = ("path", "status", "timeout", "watch", "expect", "host")
 
 TASK_FILES = ("gunicorn_drain_tasks", "gunicorn_enroll_tasks")
@@ -74,6 +93,7 @@ REMOVAL_VARIABLES = ("gunicorn_name", "gunicorn_state", "gunicorn_remove_data", 
 """What counts where ``gunicorn_state`` is ``absent``; what is there tells the rest."""
 
 DIRTY_WORKERS = ("gunicorn_settings", "gunicorn_hardening", "gunicorn_service_options")
+CONF_EXTRA = ("gunicorn_settings", "gunicorn_conf_extra", "gunicorn_version")
 LOGS = ("gunicorn_name", "gunicorn_settings", "gunicorn_logs", "gunicorn_access_log", "gunicorn_service_options")
 INDEXES = ("gunicorn_index_url", "gunicorn_extra_index_urls")
 LOCKS = ("gunicorn_requirements", "gunicorn_packages", "gunicorn_installer", "gunicorn_wheelhouse")
@@ -384,6 +404,11 @@ def _path_inside(value: Any) -> Iterator[str]:
         yield f"{value!r} is not a path inside the source"
 
 
+def _file_inside(value: Any) -> Iterator[str]:
+    if not _is_text(value) or not re.fullmatch(rf"({_INSIDE})?", value) or value.endswith("/"):
+        yield "it is not a path inside the source"
+
+
 def _git(value: Any) -> Iterator[str]:
     if not _is_text(value) or not re.fullmatch(r"[^\s-]\S*", value):
         yield f"{value!r} is not the URL of a repository"
@@ -454,7 +479,7 @@ VARIABLES: dict[str, Variable] = {
     "gunicorn_source": Variable(
         "a dictionary with one of the keys "
         + "; ".join(f"`{kind}`" + (f" (with it: {', '.join(keys)})" if keys else "") for kind, keys in SOURCES.items()),
-        'gunicorn_source: {directory: "{{ playbook_dir }}/.."}',
+        'gunicorn_source: {directory: "{{ inventory_dir }}/../shop"}',
         _source,
     ),
     "gunicorn_wsgi_app": Variable("MODULE:CALLABLE", 'gunicorn_wsgi_app: "shop.main:create_app()"', wsgi_app.problems),
@@ -483,7 +508,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "gunicorn_wheelhouse": Variable(
         "the path of a directory with wheels on the controller, or an empty string for none",
-        'gunicorn_wheelhouse: "{{ playbook_dir }}/../wheels"',
+        'gunicorn_wheelhouse: "{{ inventory_dir }}/../wheels"',
         _text,
     ),
     "gunicorn_system_packages": Variable(
@@ -507,7 +532,14 @@ VARIABLES: dict[str, Variable] = {
         "gunicorn_settings: {workers: 4, timeout: 60}",
         _settings,
     ),
-    "gunicorn_conf_extra": Variable("Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text),
+    "gunicorn_conf_file": Variable(
+        "the path of a configuration file of Gunicorn inside the source, or an empty string for none",
+        "gunicorn_conf_file: gunicorn.conf.py",
+        _file_inside,
+    ),
+    "gunicorn_conf_extra": Variable(
+        "Python, as one string", 'gunicorn_conf_extra: "def on_exit(server): ..."', _text, may_show=False
+    ),
     "gunicorn_logs": Variable("journal or files", "gunicorn_logs: files", _choice("journal", "files")),
     "gunicorn_access_log": Variable("text or json", "gunicorn_access_log: json", _choice("text", "json")),
     "gunicorn_environment": Variable(
@@ -596,6 +628,7 @@ def problems(
     earlier: Mapping[str, Mapping[str, Any]] | None = None,
     uv: str = "",
     task_files: Mapping[str, str] | None = None,
+    unset: Container[str] = (),
 ) -> list[str]:
     """Check the role's variables; no problem, no message.
 
@@ -603,7 +636,8 @@ def problems(
     `wheelhouse` is the absolute path that ``gunicorn_wheelhouse`` means. `earlier` maps the names of the applications
     that this run has deployed to the same host to their variables, as far as they matter here: ``gunicorn_source``,
     ``gunicorn_wsgi_app`` and ``gunicorn_bind``. `uv` is how the names of the wheels of uv begin, name and version.
-    `task_files` maps those in `TASK_FILES` that are set to the absolute paths that they mean.
+    `task_files` maps those in `TASK_FILES` that are set to the absolute paths that they mean. `unset` names variables
+    that have their defaults.
 
     Raises `KeyError` where a variable is missing from `values`.
     """
@@ -621,6 +655,7 @@ def problems(
     if not removal and not return_:
         together: dict[tuple[str, ...], Callable[[], Iterator[Problem]]] = {
             DIRTY_WORKERS: lambda: _contradictions(values),
+            CONF_EXTRA: lambda: _extra_problems(values),
             LOGS: lambda: _log_problems(values),
             INDEXES: lambda: _index_problems(values),
             LOCKS: lambda: _lock_problems(values),
@@ -635,7 +670,7 @@ def problems(
     messages = _messages(values, found)
     if checked is VARIABLES:
         messages += gunicorn_registry.problems(values["gunicorn_settings"], values["gunicorn_version"])
-    return [*messages, *_misspelt(values, names, settings_count=checked is VARIABLES)]
+    return [*messages, *_misspelt(values, names, unset if checked is VARIABLES else (), checked is VARIABLES)]
 
 
 def counting(state: Any, release: Any) -> Iterable[str]:
@@ -674,7 +709,7 @@ def _about(values: Mapping[str, Any], name: str, reasons: list[str]) -> str:
     masked = [_CREDENTIALS.sub("***@", reason) for reason in reasons]
     shown = [f"got {_CREDENTIALS.sub('***@', repr(got))}"] if variable.may_show else []
     if len(masked) == 1:
-        first = ": ".join([name, *shown, *masked]) + "."
+        first = ": ".join([name, *shown, *masked]) + "." * (not masked[0].endswith("?"))
     else:
         first = (
             ": ".join([name, *shown, "several things are wrong:"]) + "".join(f"\n  - {each}" for each in masked) + "\n "
@@ -691,6 +726,14 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
             "set gunicorn_service_options: {PrivateTmp: true}"
         )
         yield "gunicorn_settings", reason
+
+
+def _extra_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what ``gunicorn_conf_extra`` sets though ``gunicorn_settings`` couldn't."""
+    found = configuration.extra_problems(
+        values["gunicorn_conf_extra"], values["gunicorn_settings"], values["gunicorn_version"]
+    )
+    yield from (("gunicorn_conf_extra", reason) for reason in found)
 
 
 def _log_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -754,31 +797,49 @@ def _origin(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (values["gunicorn_wsgi_app"], *(values["gunicorn_source"].get(key) for key in ORIGIN))
 
 
-def _misspelt(values: Mapping[str, Any], names: Iterable[str], settings_count: bool) -> Iterator[str]:
-    """Find variables that somebody set for the role, which would ignore them.
+def _misspelt(
+    values: Mapping[str, Any], names: Iterable[str], unset: Container[str], settings_count: bool
+) -> Iterator[str]:
+    """Find variables that somebody set for the role, which would ignore them; `ignored` names the rest.
 
-    Not every other ``gunicorn_`` variable is meant for it: a play may have its own. Taken for misspelt is a name close
-    to one of the role's, and that of a setting of Gunicorn, unless ``gunicorn_settings`` has it anyway.
+    Not every other ``gunicorn_`` variable is meant for it: a play may have its own, and refusing one of those is worse
+    than missing a mistake. Refused are a name that is `gunicorn_registry.near` one of the role's, a word of
+    `OTHER_WORDS` where what it stands for was left alone, and the name of a setting of Gunicorn, or one that is near
+    it, which ``gunicorn_settings`` lacks.
     """
-    prefix = "gunicorn_"
-    known = [name[len(prefix) :] for name in VARIABLES]
+    known = [name.removeprefix(PREFIX) for name in VARIABLES]
     given = values["gunicorn_settings"] if settings_count else {}
+    given = given if isinstance(given, Mapping) else {}
     for name in sorted(set(names) - set(VARIABLES)):
-        word = name[len(prefix) :]
-        near = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
-        if near:
-            meant = prefix + near[0]
-            yield f"{name}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
-        elif (
-            word in gunicorn_registry.SETTINGS and settings_count and not (isinstance(given, Mapping) and word in given)
-        ):
-            instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{word}: "{{{{ {name} }}}}"}}'
-            if word in settings.OWNED_SETTINGS:
-                instead, example = settings.OWNED_SETTINGS[word], "{workers: 4, timeout: 60}"
+        word = name.removeprefix(PREFIX)
+        meant = gunicorn_registry.near(word, known)
+        if not meant and PREFIX + OTHER_WORDS.get(word, "") in unset:
+            meant = OTHER_WORDS[word]
+        setting = gunicorn_registry.near(word, gunicorn_registry.SETTINGS)
+        wrong = f"{name}: the role has no such variable"
+        if meant and setting != word:
+            yield f"{wrong}; did you mean {PREFIX}{meant}? Example: {VARIABLES[PREFIX + meant].example}"
+        elif settings_count and setting and setting not in given:
+            instead, example = "a setting of Gunicorn goes into gunicorn_settings", f'{{{setting}: "{{{{ {name} }}}}"}}'
+            if setting in settings.OWNED_SETTINGS:
+                instead, example = settings.OWNED_SETTINGS[setting], "{workers: 4, timeout: 60}"
+            if setting != word:
+                instead = f"did you mean Gunicorn's {setting}? Then {instead}"
             yield (
-                f"{name}: the role has no such variable; {instead}. A variable of your own needs another name. "
-                f"Example: gunicorn_settings: {example}"
+                f"{wrong}; {instead}. A variable of your own needs another name. Example: gunicorn_settings: {example}"
             )
+
+
+def ignored(names: Iterable[str]) -> list[str]:
+    """Warn of variables that begin as the role's do and are none of them; `problems` has refused the mistakes.
+
+    One warning for all of them, so that the hosts of a group say it once.
+    """
+    unknown = sorted(set(names) - set(VARIABLES))
+    if not unknown:
+        return []
+    whose, them = ("a variable", "it") if len(unknown) == 1 else ("variables", "them")
+    return [f"{', '.join(unknown)}: {whose} of your own? The role gunicorn has none of that name, and ignores {them}."]
 
 
 def source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
@@ -796,6 +857,8 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
     if source["problem"]:
         yield "gunicorn_source", source["problem"]
         return
+    yield from _conf_file_problems(values, source)
+    values = configuration.with_file(values, source["conf"] if values["gunicorn_conf_file"] else ())
     if source["requirements_problem"]:
         yield "gunicorn_requirements", source["requirements_problem"]
     else:
@@ -811,13 +874,33 @@ def _source_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> It
         for name, found in (("gunicorn_requirements", source["needs_source"]), ("gunicorn_packages", local)):
             if found:
                 yield name, reason
-    if not (packaged or local or source["needs_source"]):
+    if not (packaged or local or source["needs_source"] or _leads_elsewhere(values, source)):
         yield from (("gunicorn_wsgi_app", reason) for reason in wsgi_app.source_problems(values, source))
     pinned = requirements.pinned_version([*source["requirements"], *values["gunicorn_packages"]], "gunicorn")
     if pinned is not None and pinned != values["gunicorn_version"]:
         other_way = "" if is_true(values["gunicorn_require_hashes"]) else "take that line out or "
         reason = f"the requirements pin gunicorn=={pinned}; {other_way}set gunicorn_version to it"
         yield "gunicorn_version", reason
+
+
+def _conf_file_problems(values: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what can't work in a configuration file of the source, all of it line by line."""
+    name, found = "gunicorn_conf_file", source["conf"]
+    if not values[name]:
+        return
+    if source["conf_problem"]:
+        yield name, source["conf_problem"]
+        return
+    reasons = list(configuration.file_problems(found, values))
+    for variable, reason in _log_problems(configuration.with_file(values, found)):
+        if variable == "gunicorn_settings":
+            reasons.append(configuration.at_line(reason, found))
+    yield from ((name, reason) for reason in dict.fromkeys(reasons))
+
+
+def _leads_elsewhere(values: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
+    """Tell whether the configuration file may have Python look for modules in other places."""
+    return bool(values["gunicorn_conf_file"]) and any(each["name"] in ("pythonpath", "sys") for each in source["conf"])
 
 
 def _hash_problems(values: Mapping[str, Any], wanted: list[str]) -> Iterator[Problem]:

@@ -69,7 +69,7 @@ def test_settings_that_gunicorn_does_not_take_are_named_all_at_once(
 ) -> None:
     """What only the Gunicorn on the host can tell: a level of the log, and what the Python of the user sets."""
     variables["gunicorn_settings"] = {"loglevel": "loud"}
-    variables["gunicorn_conf_extra"] = "worker = 4\nworkers = 'many'\n"
+    variables["gunicorn_conf_extra"] = "worker = 4\nworkers = str('many')\n"
     is_refused(
         controller,
         ceres,

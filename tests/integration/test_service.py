@@ -210,3 +210,47 @@ def test_the_backlog_is_the_one_that_is_set(
         assert load.failures == [], "another backlog opens no new socket"
         send_queue = deployed.run("ss --listening --tcp --numeric --no-header 'sport = :8000'").split()[2]
         assert send_queue == str(backlog)
+
+
+CONF_FILE = """\
+import multiprocessing
+import os
+
+bind = "127.0.0.1:8000"
+workers = 3 * min(1, multiprocessing.cpu_count())
+
+
+def post_fork(server, worker):
+    os.environ["SET_BY"] = os.path.basename(__file__)
+"""
+
+
+def test_a_configuration_file_in_the_source(
+    controller: Controller, server: Server, variables: Variables, application: Path
+) -> None:
+    """Without a word about it, it isn't read; a run says so. Included, it counts, but not against the role."""
+    (application / "gunicorn.conf.py").write_text(CONF_FILE)
+    code = application / "wsgi.py"
+    code.write_text(code.read_text().replace("World", "{__import__('os').environ.get('SET_BY', 'nobody')}"))
+    code.write_text(code.read_text().replace('"Hello', 'f"Hello'))
+    play = controller.play(server, variables)
+    assert play, play.output
+    assert server.get() == "Hello, nobody!"
+    assert "gunicorn.conf.py of the source is not read" in play.output
+    assert "hello listens on 0.0.0.0:8000, not where gunicorn.conf.py of its source says" in play.output
+    before = main_pid(server)
+
+    included = {**variables, "gunicorn_conf_file": "gunicorn.conf.py", "gunicorn_settings": {}}
+    play = controller.play(server, included)
+    assert not play
+    assert 'line 4: `bind = "127.0.0.1:8000"`: not yours to set: set gunicorn_bind: ["127.0.0.1:8000"]' in play.output
+    assert main_pid(server) == before
+
+    (application / "gunicorn.conf.py").write_text(CONF_FILE.replace("bind = ", "_bind = "))
+    play = controller.play(server, included)
+    assert play, play.output
+    assert server.get() == "Hello, gunicorn.conf.py!"
+    assert eventually(lambda: len(workers(server)) == 3)
+    assert "is not read" not in play.output
+    again = controller.play(server, included)
+    assert (bool(again), again.changed) == (True, 0), again.output

@@ -13,7 +13,13 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import VAR
 
 Data = dict[str, Any]
 
-STAND_INS = {"inventory_dir": "/home/me/deploy/inventory", "port": 8000, "workers": 4, "wsgi": "wsgi:app"}
+STAND_INS = {
+    "lookup('ansible.builtin.file'": "timeout = 60",
+    "inventory_dir": "/home/me/deploy/inventory",
+    "port": 8000,
+    "workers": 4,
+    "wsgi": "wsgi:app",
+}
 """What a template comes to whose expression holds the word, where the page doesn't set the variable itself."""
 
 PLAY_KEYS = {"tasks", "pre_tasks", "post_tasks", "handlers", "roles", "vars", "become", "environment", "serial"}
@@ -114,11 +120,6 @@ def wrong(values: Data, defaults: Data, known: Mapping[str, Any] | None = None) 
     own = {name for name in values if name not in VARIABLES}
     found = [f"{name}: the role has no such variable" for name in sorted(own - set(known or {}))]
     given = {name: _fill_in(value, known or {}) for name, value in values.items() if name not in own}
-    try:
-        extra = str(values.get("gunicorn_conf_extra", ""))
-        compile("" if "{{" in extra else extra, "gunicorn_conf_extra", "exec")
-    except SyntaxError as problem:
-        found.append(f"gunicorn_conf_extra: {problem}")
     source = {"gunicorn_source": {"directory": "/home/me/shop"}}
     everything = {**defaults, **source, **given}
     if everything["gunicorn_wheelhouse"]:  # a directory that is there for the reader only

@@ -281,7 +281,7 @@ def test_all_problems_at_once(check: Check) -> None:
     ("setting", "reason", "accepts", "example"),
     [
         ("timeout = 'soon'", "invalid literal for int() with base 0: 'soon'", "a whole number from 0 on", "30"),
-        ("workers = -1", "Value must be positive: -1", "a whole number from 0 on", "1"),
+        ("workers = -1", "Value must be positive: -1", "a whole number from 1 on", "1"),
         ("preload_app = 'maybe'", "Invalid boolean: maybe", "true or false", "false"),
         ("sendfile = 1", "Invalid type for casting: 1", "true or false", "true"),
         ("proc_name = 5", "Not a string: 5", "a string", '"text"'),
@@ -386,6 +386,44 @@ def test_an_error_in_a_module_of_the_user_shows_where(check: Check) -> None:
     assert lines[-1].startswith("gunicorn.conf.py: gunicorn_conf_extra, line 3: JSONDecodeError: ")
     assert any("json/decoder.py" in line for line in lines[:-1])
     assert "Traceback" not in "".join(lines)
+
+
+INCLUDES = """\
+loglevel = "info"
+_conf_file = {path!r}
+_conf = type("")
+exec(compile(open(_conf_file).read(), _conf_file, "exec"), globals())
+threads = 4
+# From gunicorn_conf_extra:
+timeout = 30
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cores = 4\nhost = 'x'\n", []),
+        ("threads = 'many'\n", []),
+        (
+            "\nworkers = str('many')\nloglevel = 'loud'\n",
+            [
+                "gunicorn_conf_file: workers: got 'many': invalid literal for int() with base 0: 'many'",
+                "gunicorn_conf_file: loglevel: got 'loud': it is none of critical, error, warning, info, debug",
+            ],
+        ),
+        ("\nimport nowhere\n", ["gunicorn_conf_file, line 2: ModuleNotFoundError: No module named 'nowhere'"]),
+        ("a = 1\nb = (\n", ["gunicorn_conf_file, line 2: SyntaxError: '(' was never closed"]),
+    ],
+    ids=["own names", "overruled", "values", "import", "syntax"],
+)
+def test_what_gunicorn_conf_file_brings(
+    check: Check, text: str, said: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = tmp_path_factory.mktemp("app") / "own.conf.py"
+    own.write_text(text)
+    status, lines = check(INCLUDES.format(path=str(own)))
+    found = [line.removeprefix("gunicorn.conf.py: ").partition(". ")[0] for line in lines]
+    assert (status, found) == (1 if said else 0, said)
 
 
 def test_what_only_gunicorn_as_a_whole_finds(check: Check) -> None:

@@ -174,7 +174,10 @@ def test_commands_that_need_no_server(block: Block, tmp_path: Path) -> None:
 # Names and paths in the text
 
 NOT_OURS = {
+    "gunicorn_env_vars": "an example of what others call gunicorn_environment",
     "gunicorn_enviroment": "an example of a misspelt name",
+    "gunicorn_port": "an example of what others call gunicorn_bind",
+    "gunicorn_worker": "an example of a misspelt setting",
     "gunicorn_workers": "an example of a setting that somebody takes for a variable",
     "gunicorn_": "the prefix itself",
     "gunicorn_config": "a tag of the role",

@@ -1099,6 +1099,7 @@ def wanted(directory: Path, **options: Any) -> dict[str, Any]:
         "requirements": "requirements.txt",
         "module": "wsgi",
         "marker": "",
+        "conf_file": "",
         **options,
     }
 

@@ -100,7 +100,7 @@ def test_each_description_has_an_example(main_spec: Data) -> None:
 def test_the_specification_asks_for_no_variable_that_may_be_missing(role: Path) -> None:
     """Ansible works out what stands in braces, in descriptions too, before the role begins."""
     text = (role / "meta/argument_specs.yml").read_text()
-    assert set(re.findall(r"{{ *(\w+)", text)) <= {"playbook_dir"}
+    assert re.findall(r"{{ *(\w+)", text) == []
 
 
 def test_each_default_has_a_comment(role: Path, defaults: Data) -> None:
@@ -126,7 +126,7 @@ def test_each_variable_has_its_place() -> None:
         {field.name for field in dataclasses.fields(kind)} for kind in (Application, Return, Removal)
     )
     names = {name.removeprefix("gunicorn_") for name in VARIABLES}
-    assert deploy - {"variables"} == names - ELSEWHERE - IN_TASKS
+    assert deploy - {"variables", "unsettled"} == names - ELSEWHERE - IN_TASKS
     for fields, counting in ((return_, validation.RETURN_VARIABLES), (removal, validation.REMOVAL_VARIABLES)):
         counted = {name.removeprefix("gunicorn_") for name in counting}
         assert fields == counted - {"state", "serial", "max_fail_percentage"}

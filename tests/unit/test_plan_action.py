@@ -137,6 +137,80 @@ def test_values_of_a_vault_count_as_what_they_say(run: Run) -> None:
     assert [type(value) for value in (found, *found, *found.values())] == [dict, *[str] * 4]
 
 
+def test_what_the_role_ignores_is_named(run: Run) -> None:
+    assert run()["warnings"] == []
+    run.answer["warnings"] = ["The interpreter may move"]
+    result = run(gunicorn_vhost=BROKEN, gunicorn_memory=UNDEFINED, __gunicorn_x=1, web_port=1)
+    assert "failed" not in result
+    said = "gunicorn_memory, gunicorn_vhost: variables of your own? The role gunicorn has none of that name, and "
+    assert result["warnings"] == ["The interpreter may move", f"{said}ignores them."]
+
+
+def test_what_a_variable_of_the_role_refers_to_is_the_users_own(run: Run) -> None:
+    """Whatever it is called, and wherever in a value it stands."""
+    bind = [trust_as_template("0.0.0.0:{{ gunicorn_port }}")]
+    health = {"path": trust_as_template("{{ gunicorn_healthpath }}")}
+    own: Data = {"gunicorn_port": 8000, "gunicorn_healthpath": "/", "gunicorn_environments": {}}
+    result = run(gunicorn_bind=bind, gunicorn_health=health, gunicorn_user=vaulted("app"), **own)
+    (message,) = result["msg"].splitlines()
+    assert message.startswith("gunicorn_environments: the role has no such variable; did you mean gunicorn_env")
+    environment = trust_as_template("{{ gunicorn_environments }}")
+    result = run(gunicorn_bind=bind, gunicorn_health=health, gunicorn_environment=environment, **own)
+    assert result["warnings"] == []
+
+
+def test_a_word_of_others_counts_where_the_variable_was_left_alone(run: Run) -> None:
+    message = "gunicorn_port: the role has no such variable; did you mean gunicorn_bind? Example: gunicorn_bind: ["
+    assert run(gunicorn_port=9000)["msg"].startswith(message)
+    assert "failed" not in run(gunicorn_port=9000, gunicorn_bind=["127.0.0.1:8000"])
+
+
+def test_a_configuration_file_that_is_not_read(run: Run, project: Path) -> None:
+    """It is told with a change, and an address that differs from the role's own stands out."""
+    (project / "app/gunicorn.conf.py").write_text("bind = '127.0.0.1:8000'\nworkers = 4\n")
+    result = run()
+    first, bind, workers = result["summary"][-3:]
+    assert first.startswith("gunicorn.conf.py of the source is not read. ")
+    assert (bind.split("`")[1], workers.split("`")[1]) == ("bind = '127.0.0.1:8000'", "workers = 4")
+    (warning,) = result["warnings"]
+    assert warning.startswith("shop listens on 0.0.0.0:8000, not where gunicorn.conf.py of its source says")
+    assert run(gunicorn_bind=["0.0.0.0:9000"])["warnings"] == [], "somebody has chosen that"
+    for source in ({"exclude": ["gunicorn.conf.py"]}, {}):
+        included: Data = (
+            {} if source else {"gunicorn_conf_file": "gunicorn.conf.py", "gunicorn_bind": ["127.0.0.1:8000"]}
+        )
+        result = run(gunicorn_source={"directory": "app", **source}, **included)
+        assert ("not read" in str(result["summary"]), result["warnings"]) == (False, [])
+    (project / "app/gunicorn.conf.py").unlink()
+    assert "gunicorn.conf.py" not in str(run()["summary"])
+
+
+def test_where_nothing_changes_nothing_is_told(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "app/gunicorn.conf.py").write_text("bind = '127.0.0.1:8000'\n")
+    monkeypatch.setattr(action, "make_plan", lambda *_arguments: {**nothing_to_do(), "problems": []})
+    result = run()
+    assert (result["summary"], result["warnings"]) == ([], [])
+
+
+def nothing_to_do() -> Data:
+    """A plan without work."""
+    empty = {"work": False, "stages": [], "summary": [], "check_mode_limits": [], "bring_code": False, "ask_ufw": False}
+    return {**empty, "name": "shop", "serving": "", "id": "0" * 12}
+
+
+def test_the_file_of_the_configuration_makes_another_release(run: Run, project: Path) -> None:
+    (project / "app/gunicorn.conf.py").write_text("workers = 4\n")
+    without = run()
+    with_it = run(gunicorn_conf_file="gunicorn.conf.py")
+    assert with_it["id"] != without["id"]
+    assert with_it["record"]["settings"]["workers"] == 4
+    assert "s3cret" not in str(with_it)
+    (project / "app/gunicorn.conf.py").write_text("raw_env = ['A=s3cret']\nSECRET = _secret = 's3cret'\n")
+    changed = run(gunicorn_conf_file="gunicorn.conf.py")
+    assert changed["id"] not in (with_it["id"], without["id"])
+    assert "s3cret" not in str(changed)
+
+
 class Text(str):
     """As Ansible has its own, which remember where they came from."""
 
@@ -259,6 +333,7 @@ def test_an_application_that_is_on_the_host_is_looked_at_there(run: Run) -> None
         "requirements": "requirements.txt",
         "module": "wsgi",
         "marker": "REVISION",
+        "conf_file": "",
     }
     assert (result["source"]["digest"], result["code"]["digest"]) == ("eeeeeeeeeeee", "")
 

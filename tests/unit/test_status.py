@@ -114,7 +114,11 @@ def test_what_the_inventory_does_not_describe() -> None:
     assert report(found)["unhealthy"] == {"web1": ["blog is stopped"]}
     alone = {**HOST, "described": False, "plan": {}}
     assert report(alone, strict=True)["well"] is True, "nothing is wanted there"
-    assert [row["state"] for row in report({**found, "name": "new"})["applications"]][2] == "not deployed"
+    assert [row["state"] for row in report({**found, "name": "new"})["applications"]] == [
+        "stopped",
+        "not deployed",
+        "healthy",
+    ]
 
 
 FLEET: Data = {
@@ -126,15 +130,29 @@ FLEET: Data = {
 
 
 def test_the_table() -> None:
+    """What is worst stands first, hosts of one state in their own order."""
     assert status.table(status.report(FLEET, False, MADE)) == [
         "HOST  APPLICATION  STATE        RELEASE       UP   GUNICORN  PYTHON  WORKERS  MEMORY  HEALTH     DRIFT",
-        "web1  shop         healthy      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  none",
-        "web2  shop         drifted      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  yes",
-        "web3  shop         stopped      3fa92c1b0d4e  -    27.0.1    3.11.2  3        89 MiB  -          none",
         "web4  shop         unreachable  -             -    -         -       -        -       -          -",
-        "web2 shop: a deploy would change: what differs: code",
+        "web3  shop         stopped      3fa92c1b0d4e  -    27.0.1    3.11.2  3        89 MiB  -          none",
+        "web2  shop         drifted      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  yes",
+        "web1  shop         healthy      3fa92c1b0d4e  1 d  27.0.1    3.11.2  3        89 MiB  200, 3 ms  none",
         "web4 shop: refused",
+        "web2 shop: a deploy would change: what differs: code",
     ]
+
+
+def test_what_failed_stands_first() -> None:
+    hosts = {"web1": HOST, "web2": {}, "web3": application(release=""), "web4": application(health=REFUSED)}
+    rows = status.report({**hosts, "web5": FLEET["web4"], "web6": HOST}, False, MADE)["applications"]
+    assert [row["host"] for row in rows] == ["web2", "web4", "web5", "web3", "web1", "web6"]
+
+
+def test_a_cell_is_never_empty() -> None:
+    (row,) = report(application(release="", gunicorn="", python=""))["applications"]
+    shown = status.cells(row)
+    assert (row["state"], shown["release"], shown["gunicorn"], shown["python"]) == ("not deployed", "-", "-", "-")
+    assert all(shown.values())
 
 
 @pytest.mark.parametrize(
@@ -153,10 +171,10 @@ def test_json() -> None:
     found = json.loads(status.as_json(status.report(FLEET, True, MADE)))
     assert set(found) == {"made", "strict", "well", "applications"}
     assert (found["made"], found["strict"], found["well"]) == (MADE, True, False)
-    assert [row["state"] for row in found["applications"]] == ["healthy", "drifted", "stopped", "unreachable"]
-    keys = set(found["applications"][0])
+    assert [row["state"] for row in found["applications"]] == ["unreachable", "stopped", "drifted", "healthy"]
+    keys = set(found["applications"][-1])
     assert all(set(row) == keys for row in found["applications"]), "each row has every key"
-    assert found["applications"][0]["health"] == {"status": 200, "problem": "", "milliseconds": 3.1}
+    assert found["applications"][-1]["health"] == {"status": 200, "problem": "", "milliseconds": 3.1}
 
 
 class Page(HTMLParser):

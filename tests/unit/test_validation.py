@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.validation import (
 
 HIDDEN = "s3cret-value"
 SHA256 = "sha256:" + "0" * 64
-MAY_BE_SECRET = {"gunicorn_environment", "gunicorn_secrets", "gunicorn_index_url", "gunicorn_extra_index_urls"}
+MAY_BE_SECRET = {
+    *("gunicorn_environment", "gunicorn_secrets", "gunicorn_index_url", "gunicorn_extra_index_urls"),
+    "gunicorn_conf_extra",
+}
 
 
 @pytest.fixture
@@ -57,6 +61,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"directory": "  "}, "is not a path"),
         ({"directory": ["/srv"]}, "is not a path"),
         ({"directry": "/srv/shop"}, "unknown key 'directry'; did you mean 'directory'?"),
+        ({"directory": "/srv/shop", "exlude": []}, "unknown key 'exlude'; did you mean 'exclude'? It accepts "),
         ({"directory": "/srv/shop", "exclude": "tests"}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "exclude": [1]}, "exclude: it is not a list"),
         ({"directory": "/srv/shop", "excludes": []}, "did you mean 'exclude'?"),
@@ -256,6 +261,13 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"raw_env": "GUNICORN_CMD_ARGS=--daemon"}, "raw_env: GUNICORN_CMD_ARGS is not yours to set"),
         ({"timeout": float("nan")}, "no Python literal"),
         ({"raw_env": [{"a": float("inf")}]}, "no Python literal"),
+    ],
+    "gunicorn_conf_file": [
+        (None, "is not a path inside"),
+        ([], "is not a path inside"),
+        ("/srv/gunicorn.conf.py", "is not a path inside"),
+        ("a/../../b", "is not a path inside"),
+        ("deploy/", "is not a path inside"),
     ],
     "gunicorn_conf_extra": [(None, "not a string"), (["import os"], "not a string"), ({}, "not a string")],
     "gunicorn_logs": [(None, "none of journal, files"), ("file", "none of"), (True, "none of"), (["files"], "none of")],
@@ -502,6 +514,8 @@ GOOD: list[tuple[str, Any]] = [
     ("gunicorn_wsgi_app", "shop.main:create_app()"),
     ("gunicorn_wsgi_app", "shop.main:create_app('it', n=1)"),
     ("gunicorn_requirements", ""),
+    ("gunicorn_conf_file", ""),
+    ("gunicorn_conf_file", "deploy/..gunicorn.py"),
     ("gunicorn_requirements", "requirements/..production.txt"),
     ("gunicorn_requirements", []),
     ("gunicorn_requirements", ["base.txt", "requirements/production.txt"]),
@@ -585,6 +599,7 @@ def test_every_example_is_accepted(name: str) -> None:
     example = yaml.safe_load(VARIABLES[name].example)
     assert list(example) == [name]
     assert list(VARIABLES[name].check(example[name])) == []
+    assert "playbook_dir" not in VARIABLES[name].example, "with pyweb.deploy.site that is inside the collection"
 
 
 @pytest.mark.parametrize("setting", settings.OWNED_SETTINGS)
@@ -729,6 +744,7 @@ ALSO = {("gunicorn_requirements", str(["text"])), ("gunicorn_serial", "7")}
 MAY_BE_EMPTY = {
     *("gunicorn_requirements", "gunicorn_packages", "gunicorn_index_url", "gunicorn_extra_index_urls"),
     *("gunicorn_wheelhouse", "gunicorn_system_packages", "gunicorn_settings", "gunicorn_conf_extra"),
+    "gunicorn_conf_file",
     *("gunicorn_environment", "gunicorn_health", "gunicorn_before_activate", "gunicorn_release", "gunicorn_user"),
     *("gunicorn_firewall_sources", "gunicorn_firewall_interface", "gunicorn_service_options", "gunicorn_secrets"),
     *("gunicorn_drain_tasks", "gunicorn_enroll_tasks"),
@@ -830,6 +846,8 @@ def test_a_missing_variable_is_an_error_of_the_caller(values: dict[str, Any]) ->
         ("gunicorn_firewall_source", "gunicorn_firewall_sources"),
         ("gunicorn_service_option", "gunicorn_service_options"),
         ("gunicorn_wsgiapp", "gunicorn_wsgi_app"),
+        ("gunicorn_bidn", "gunicorn_bind"),
+        ("gunicorn_secret", "gunicorn_secrets"),
     ],
 )
 def test_misspelt_names(values: dict[str, Any], wrong: str, meant: str) -> None:
@@ -847,6 +865,15 @@ def test_misspelt_names(values: dict[str, Any], wrong: str, meant: str) -> None:
 Example: gunicorn_settings: {workers: "{{ gunicorn_workers }}"}""",
         ),
         ("gunicorn_worker_class", "a setting of Gunicorn goes into gunicorn_settings. "),
+        ("gunicorn_accesslog", "a setting of Gunicorn goes into gunicorn_settings. "),
+        (
+            "gunicorn_worker",
+            """did you mean Gunicorn's workers? Then a setting of Gunicorn goes into gunicorn_settings. A variable of \
+your own needs another name. Example: gunicorn_settings: {workers: "{{ gunicorn_worker }}"}""",
+        ),
+        ("gunicorn_thread", "did you mean Gunicorn's threads? Then a setting of "),
+        ("gunicorn_time_out", "did you mean Gunicorn's timeout? Then a setting of "),
+        ("gunicorn_pid_file", "did you mean Gunicorn's pidfile? Then leave it out; "),
         ("gunicorn_daemon", "leave it out; systemd runs the service in the background. "),
     ],
 )
@@ -855,24 +882,71 @@ def test_settings_that_are_set_as_variables(values: dict[str, Any], name: str, i
     assert message.startswith(f"{name}: the role has no such variable; {instead}")
     assert "Example: gunicorn_settings: {" in message
     assert problems({**values, "gunicorn_release": "previous"}, names=[*values, name]) == []
-    used = {**values, "gunicorn_settings": {name.removeprefix("gunicorn_"): 1}}
+    meant = re.search("Gunicorn's (\\w+)", instead)
+    used = {**values, "gunicorn_settings": {meant[1] if meant else name.removeprefix("gunicorn_"): 1}}
     assert not any(found.startswith(name) for found in problems(used, names=[*values, name])), "it is the user's own"
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("word", "meant"),
     [
-        "gunicorn_static_root",
-        "gunicorn_users",
-        "gunicorn_domain",
-        "gunicorn_health_url",
-        "gunicorn_port",
-        "gunicorn_",
-        "gunicorn_workers_base",
+        ("gunicorn_port", "gunicorn_bind"),
+        ("gunicorn_env_vars", "gunicorn_environment"),
+        ("gunicorn_app_name", "gunicorn_name"),
+        ("gunicorn_requirements_file", "gunicorn_requirements"),
     ],
 )
+def test_words_of_others(values: dict[str, Any], word: str, meant: str) -> None:
+    (message,) = problems(values, names=[*values, word], unset=[meant])
+    assert message == (
+        f"{word}: the role has no such variable; did you mean {meant}? Example: {VARIABLES[meant].example}"
+    )
+    assert problems(values, names=[*values, word]) == [], "who has set what it stands for has the word for himself"
+    values["gunicorn_state"] = "absent"
+    assert problems(values, names=[*values, word], unset=[meant]) == []
+
+
+def test_every_word_of_others_stands_for_a_variable() -> None:
+    assert {validation.PREFIX + meant for meant in validation.OTHER_WORDS.values()} <= set(VARIABLES)
+
+
+OWN_NAMES = (
+    "gunicorn_",
+    "gunicorn_app_dir",
+    "gunicorn_bin",
+    "gunicorn_domain",
+    "gunicorn_health_url",
+    "gunicorn_home",
+    "gunicorn_log_dir",
+    "gunicorn_memory",
+    "gunicorn_num_workers",
+    "gunicorn_role_version",
+    "gunicorn_service_name",
+    "gunicorn_static_root",
+    "gunicorn_upstream",
+    "gunicorn_user_password",
+    "gunicorn_users",
+    "gunicorn_venv",
+    "gunicorn_vhost",
+    "gunicorn_workers_base",
+)
+"""What a platform engineer may have beside the role."""
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
 def test_names_that_only_look_alike(values: dict[str, Any], name: str) -> None:
-    assert problems(values, names=[*values, name]) == []
+    assert problems(values, names=[*values, name], unset=values) == []
+    (warning,) = validation.ignored([*values, name])
+    assert warning == f"{name}: a variable of your own? The role gunicorn has none of that name, and ignores it."
+
+
+def test_one_warning_for_all_that_is_ignored(values: dict[str, Any]) -> None:
+    assert validation.ignored(values) == []
+    (warning,) = validation.ignored([*values, "gunicorn_vhost", "gunicorn_memory"])
+    assert warning == (
+        "gunicorn_memory, gunicorn_vhost: variables of your own? The role gunicorn has none of that name, and ignores "
+        "them."
+    )
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ import types
 from typing import Any, Iterable
 
 NAME = "gunicorn.conf.py"
-SETTINGS, EXTRA = "gunicorn_settings", "gunicorn_conf_extra"
+SETTINGS, EXTRA, INCLUDED = "gunicorn_settings", "gunicorn_conf_extra", "gunicorn_conf_file"
 EXTRA_BEGINS = "# From gunicorn_conf_extra:"
+INCLUDED_PATH = "_conf_file"
+"""Where the file keeps which file of the application it includes."""
 CREDENTIALS = "_credentials"
 """Where the file keeps which files of the host its credentials are copies of."""
 
@@ -48,6 +50,9 @@ KINDS: dict[str, tuple[str, Any]] = {
     "validate_string_to_addr_list": ("a string of IP addresses and networks, with commas between them", "192.0.2.7"),
 }
 """What Gunicorn's validators accept, in words and as an example; others are asked, see `choices`."""
+
+AT_LEAST_ONE = ("workers", "threads")
+"""Numbers with which nothing would answer, were they 0; the controller refuses that."""
 
 TLS: dict[str, tuple[str, Any]] = {
     "certfile": (
@@ -85,14 +90,23 @@ class Origins:
         lines = text.splitlines()
         self.begin = lines.index(EXTRA_BEGINS) + 1 if EXTRA_BEGINS in lines else len(lines)
         self.lines: dict[str, int] = {}
-        with contextlib.suppress(SyntaxError):  # which running the file brings to light
+        self.included = ""
+        with contextlib.suppress(SyntaxError, OSError):  # which running the file brings to light
             for statement in ast.parse(text).body:
-                self.lines.update(dict.fromkeys(_assigned(statement), statement.lineno))
+                names = _assigned(statement)
+                self.lines.update(dict.fromkeys(names, statement.lineno))
+                if INCLUDED_PATH in names and isinstance(statement, ast.Assign):
+                    self.included = ast.literal_eval(statement.value)
+                    with open(self.included, encoding="utf-8") as file:
+                        found = [name for each in ast.parse(file.read()).body for name in _assigned(each)]
+                    self.lines.update(dict.fromkeys(found, 0))
 
     def variable(self, name: str) -> str:
         """Name the variable that gives a setting its value."""
         if self.lines.get(name, 0) > self.begin:
             return EXTRA
+        if self.lines.get(name) == 0:
+            return INCLUDED
         return VARIABLES.get(name, SETTINGS)
 
     def place(self, line: int) -> str:
@@ -132,6 +146,8 @@ def accepts(setting: Any, variable: str) -> str:
         what = f"a function with the arguments {signature}, defined in {EXTRA}, or its import path"
         return f"It accepts {what}. Example: {EXTRA}: 'def {name}{signature}: ...'"
     what, example = KINDS.get(setting.validator.__name__, ("", None))
+    if name in AT_LEAST_ONE:
+        what = what.replace("from 0", "from 1")
     if not what:
         about = setting.short.rstrip(".")
         named = ", ".join(choices(setting)) or ("a whole number" if setting.type else "")
@@ -145,6 +161,8 @@ def example_of(variable: str, name: str, value: Any) -> str:
     """Write a setting as the variable takes it: YAML or, for gunicorn_conf_extra, Python."""
     if variable == EXTRA:
         return f"Example: {EXTRA}: {json.dumps(f'{name} = {value!r}')}"
+    if variable == INCLUDED:
+        return f"Example: {name} = {value!r}"
     text = json.dumps(value, default=str)
     return f"Example: {SETTINGS}: {{{name}: {text}}}" if variable == SETTINGS else f"Example: {variable}: {text}"
 
@@ -209,8 +227,8 @@ def unknown_settings(names: dict[str, Any], settings: dict[str, Any], origins: O
     found = []
     for name, value in names.items():
         helper = name.startswith("_") or name != name.lower() or callable(value) or isinstance(value, types.ModuleType)
-        if not helper and name not in settings:
-            variable = origins.variable(name)
+        variable = origins.variable(name)
+        if not helper and name not in settings and variable != INCLUDED:  # which Gunicorn itself may read elsewhere
             hint = did_you_mean(nearest(name, spellings(settings)))
             if variable == EXTRA:
                 hint += f" A variable of your own begins with _: _{name}" if hint else "; for one of your own: _" + name
@@ -388,14 +406,15 @@ def run(path: str) -> dict[str, Any]:
 def broken(problem: BaseException, path: str, origins: Origins) -> str:
     """Say in one line why the file doesn't run, and on standard error where the error comes from, if from elsewhere."""
     frames = traceback.extract_tb(problem.__traceback__)
-    own = [number for number, frame in enumerate(frames) if frame.filename == path]
-    line = frames[own[-1]].lineno if own else None
-    if isinstance(problem, SyntaxError) and problem.filename == path:
-        line = problem.lineno
+    own = [number for number, frame in enumerate(frames) if frame.filename in (path, origins.included)]
+    file, line = (frames[own[-1]].filename, frames[own[-1]].lineno) if own else (path, None)
+    if isinstance(problem, SyntaxError) and problem.filename in (path, origins.included):
+        file, line = problem.filename, problem.lineno
     elif own and frames[own[-1] + 1 :]:
         print("".join(traceback.format_list(frames[own[-1] :])), end="", file=sys.stderr)
     said = problem.msg if isinstance(problem, SyntaxError) else in_one_line(problem)
-    return f"{origins.place(line or 0)}: {type(problem).__name__}: {said}"
+    where = origins.place(line or 0) if file == path else f"{INCLUDED}, line {line}"
+    return f"{where}: {type(problem).__name__}: {said}"
 
 
 def read(origins: Origins, found: list[str]) -> Any:
