@@ -1117,6 +1117,14 @@ def test_a_source_on_the_host_is_like_one_on_the_controller(host: Callable[..., 
     assert (found["requirements"], found["has_module"], found["problem"]) == (["flask"], True, "")
 
 
+def test_a_configuration_file_of_a_source_on_the_host_is_read(host: Callable[..., Host], tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("workers = 4\n")
+    (tmp_path / "own.py").write_text("workers = 5\n")
+    for given, path, value in (("", "gunicorn.conf.py", 4), ("own.py", "own.py", 5)):
+        found = host(source=wanted(tmp_path, conf_file=given)).source()
+        assert (found["conf_file"], [each["value"] for each in found["conf"]]) == (path, [value])
+
+
 def test_a_marker_alone_tells_whether_the_code_changed(host: Callable[..., Host], tmp_path: Path) -> None:
     looking = host(source=wanted(tmp_path / "srv", marker="REVISION"))
     write(tmp_path / "srv/REVISION", "1")

@@ -175,3 +175,20 @@ def test_what_the_host_keeps_of_it(tmp_path: Path) -> None:
         "checksum": "sha256:ab",
     }
     assert source(directory="app", exclude=["tests"]).record() == {"directory": "app", "exclude": ["tests"]}
+
+
+def test_the_configuration_file_of_an_archive(app: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What it was unpacked to for the moment is nobody's business."""
+    (app / "gunicorn.conf.py").write_text("workers = 4\n")
+    place = shutil.make_archive(str(tmp_path_factory.mktemp("there") / "app"), "zip", app)
+    found = source(archive=place).look("requirements.txt", "wsgi", "conf.py")
+    assert found["conf_problem"] == f"there is no conf.py in {place}; it has gunicorn.conf.py"
+    found = source(archive=place).look("requirements.txt", "wsgi", "gunicorn.conf.py")
+    assert (found["conf_file"], found["conf_problem"], len(found["conf"])) == ("gunicorn.conf.py", "", 1)
+
+
+def test_a_package_has_no_configuration_file() -> None:
+    found = source(package="shop").look("requirements.txt", "wsgi", "gunicorn.conf.py")
+    assert found["conf_problem"].startswith(
+        "there is no gunicorn.conf.py in a package that pip finds by its name, nor "
+    )
