@@ -26,15 +26,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], files: Mapping[s
     `identity` is the new one's.
     """
     parts = {"code": "code", "Python packages": "venv"}
-    found = [word for word, key in parts.items() if old.get(key) != new[key]]
+    found = [word for word, key in parts.items() if old[key] != new[key]]
     streams = [[each["listen_stream"] for each in side.get("addresses", [])] for side in (old, new)]
     found += _named("addresses", _more_and_less(*streams))
-    # Older records lack these.
-    if old.get("settings") is not None and new["settings"] is not None:
-        found += _named("settings", _values(old["settings"], new["settings"]))
-    if old.get("environment") is not None and new["environment"] is not None:
-        found += _named("environment variables", _more_and_less(old["environment"], new["environment"]))
-    found += _named("secrets", _more_and_less(old.get("secrets", []), new["secrets"]))
+    found += _named("settings", _values(old["settings"], new["settings"]))
+    found += _named("environment variables", _more_and_less(old["environment"], new["environment"]))
+    found += _named("secrets", _more_and_less(old["secrets"], new["secrets"]))
     found += _named("directives of the unit", _directives(old, new))
     said = " ".join(found)
     if "environment" not in said and _file_differs("environment", old, new, files, identity):
@@ -84,9 +81,9 @@ def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _directives(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of the directives of the unit that differ; what they are set to may be nobody's business."""
-    before = old.get("slot_unit", "")
+    before = old["slot_unit"]
     for part in ("code", "venv"):
-        before = before.replace(old.get(part) or "\0", new[part])
+        before = before.replace(old[part], new[part])
     lines = set(before.splitlines()) ^ set(new["slot_unit"].splitlines())
     names = {line.split("=")[0] for line in lines if "=" in line and not line.startswith(("#", *FOLLOWS))}
     return sorted(names)

@@ -214,9 +214,6 @@ RECORDED = (
 )
 """Keys of what is wanted that a release's record keeps, so that it can be gone back to."""
 
-ADDED: dict[str, Any] = {"existing": "", "log_rotation": "", "secrets": [], "settings": None, "environment": None}
-"""Those of them that older records lack, with what they mean then."""
-
 
 def _record(desired: Mapping[str, Any], identity: str) -> dict[str, Any]:
     return {"id": identity, **{key: desired[key] for key in RECORDED}}
@@ -238,7 +235,7 @@ def _as_recorded(desired: Mapping[str, Any], observed: Mapping[str, Any], identi
         rules = kept + [rule for rule in rules if rule["port"] not in ports]
     return {
         **desired,
-        **{key: record.get(key, ADDED[key]) if key in ADDED else record[key] for key in RECORDED},
+        **{key: record[key] for key in RECORDED},
         "policy": policy,
         "rules": rules,
         "force": False,
@@ -278,13 +275,13 @@ def _restore_problems(desired: Mapping[str, Any], observed: Mapping[str, Any], i
         yield f"{got}, which never took traffic. {accepts}"
     else:
         for kind, part in (("code", "code"), ("venvs", "venv")):
-            outside = part == "code" and releases[identity].get("existing")
+            outside = part == "code" and releases[identity]["existing"]
             interpreter = observed["dead_venvs"].get(releases[identity][part]) if part == "venv" else None
             if interpreter:
                 yield f"{got}, but the interpreter of its venv, {interpreter}, is gone: install it again. {accepts}"
             elif not outside and releases[identity][part] not in observed[kind]:
                 yield f"{got}, but its {part} is gone from /opt/{desired['name']}/{kind}. {accepts}"
-        lost = _lost_secrets(releases[identity].get("secrets", []), observed, identity)
+        lost = _lost_secrets(releases[identity]["secrets"], observed, identity)
         if lost:
             place = f"/opt/{desired['name']}/releases/{identity}/secrets"
             yield f"{got}, but of its secrets {', '.join(lost)} is gone from {place}, or not root's alone. {accepts}"

@@ -57,7 +57,6 @@ def said(old: Data | None = None, new: Data | None = None, **files: str) -> list
         ),
         ({}, ["the value of a secret"]),
         ({"code": "ddd", "secrets": []}, ["code", "secrets (+TOKEN)"]),
-        ({"settings": None, "environment": None, "secrets": []}, ["secrets (+TOKEN)"]),
     ],
 )
 def test_what_the_records_tell(old: Data, words: list[str]) -> None:
@@ -78,14 +77,6 @@ def test_what_only_the_files_tell(files: dict[str, str], words: list[str]) -> No
 
 def test_nothing_that_has_a_name() -> None:
     assert said({"secrets": []}, {"secrets": []}) == ["the configuration"]
-
-
-def test_a_record_of_an_earlier_version() -> None:
-    unknown: Data = {"settings": None, "environment": None, "secrets": []}
-    assert said({**unknown, "code": "ddd"}, {"secrets": []}, environment="A=1\n") == [
-        "code",
-        "values of environment variables",
-    ]
 
 
 PLAN = {

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import plan as module
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan, release_id
 from ansible_collections.pyweb.deploy.tests.unit.observed import NEW_SERVER
 
@@ -1204,15 +1203,6 @@ def test_going_back_to_secrets_that_are_lost(desired: Data, bare: Data, before: 
     observed["secrets"][OLD] = ["KEY"]
     (problem,) = make_plan(back(), observed)["problems"]
     assert f"of its secrets TOKEN is gone from {ROOT}/releases/{OLD}/secrets" in problem
-
-
-def test_going_back_to_a_release_that_knew_no_secrets(desired: Data, bare: Data, before: Data) -> None:
-    """Made by an earlier version of the collection."""
-    observed = with_before(desired, bare, before)
-    for key in module.ADDED:
-        del observed["releases"][OLD][key]
-    plan = make_plan(back(), observed)
-    assert (plan["problems"], plan["record"]["secrets"], plan["record"]["existing"]) == ([], [], "")
 
 
 def test_log_files_are_rotated(desired: Data, bare: Data) -> None:

@@ -202,6 +202,7 @@ RECORD: Data = {
     "id": "3fa92c1b0d4e",
     "created": "2026-06-01T00:00:00Z",
     "code": "aaaaaaaaaaaa",
+    "existing": "",
     "venv": "bbbbbbbbbbbb",
     "user": "shop",
     "addresses": [
@@ -220,6 +221,10 @@ RECORD: Data = {
     "check_unit": "# @release@ in private\n",
     "private_socket": "# @slot@\n",
     "public_socket": "ListenStream=0.0.0.0:9000\n",
+    "log_rotation": "",
+    "secrets": [],
+    "settings": {},
+    "environment": [],
     "served": True,
     "failed": False,
 }
