@@ -64,7 +64,8 @@ def newer(controller: Controller, site: Server, variables: Variables, applicatio
     good = code.read_text()
     code.write_text("import itsdangerous\n" + re.sub("Hello, [A-Z][a-z]+", "Hello, Janus", good))
     change = {"gunicorn_packages": ["itsdangerous==2.2.0"], "gunicorn_settings": {"workers": 4}}
-    play = controller.play(site, {**variables, **change, "gunicorn_keep_releases": 2}, "-vvv")
+    variables["gunicorn_keep_releases"] = 2  # part of the policy, which doesn't go back
+    play = controller.play(site, {**variables, **change}, "-vvv")
     code.write_text(good)
     assert play, play.output
     return play
