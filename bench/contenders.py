@@ -113,6 +113,11 @@ def role_unwatched(job: Job) -> list[str]:
     return role(job, gunicorn_health={"path": "/healthz", "watch": 0})
 
 
+def role_in_batches(job: Job) -> list[str]:
+    """Deploy with the role, to one server first and then to a quarter at a time, as it does by itself."""
+    return role(job, gunicorn_serial=[1, "25%"])
+
+
 def role_with_uv(job: Job) -> list[str]:
     """Deploy with the role, and install with uv."""
     return role(job, gunicorn_installer="uv")
@@ -175,6 +180,7 @@ def playbook(name: str) -> Callable[[Job], list[str]]:
 ROLE = Contender("the role", "ours", 8000, role)
 ROLE_UV = Contender("the role, uv", "ouruv", 8100, role_with_uv)
 ROLE_UNWATCHED = Contender("the role, watch: 0", "oursnw", 8050, role_unwatched)
+ROLE_IN_BATCHES = Contender("the role, default serial", "oursib", 8150, role_in_batches)
 HANDWRITTEN = Contender("hand-written playbook", "hand", 8200, handwritten)
 WITH_PYINFRA = Contender("pyinfra", "pyinf", 8300, pyinfra)
 DEBOPS = Contender("DebOps' role", "debo", 8400, debops, FOR_DEBOPS)

@@ -171,6 +171,7 @@ def bars(results: Results, workloads: Sequence[str], name: str) -> None:
 def main() -> int:
     """Write the page."""
     rcParams["svg.hashsalt"] = "pyweb.deploy"  # the same figures give the same files
+    rcParams["svg.fonttype"] = "none"  # small files: text as text
     results, made_with, rows = load()
     on_one = [workload for workload in results if "servers" not in workload and "application" not in workload]
     bars(results, on_one, "deploys")

@@ -193,7 +193,8 @@ def main() -> int:
 
     every = [contenders.ROLE, contenders.HANDWRITTEN, contenders.WITH_PYINFRA]
     floor = [contenders.EMPTY, contenders.PING]
-    on_fleet = [contenders.ROLE] if arguments.alone else [contenders.ROLE, contenders.HANDWRITTEN]
+    on_fleet = [contenders.ROLE]
+    on_fleet += [] if arguments.alone else [contenders.ROLE_IN_BATCHES, contenders.HANDWRITTEN]
     often, seldom, once = (arguments.repeat or number for number in (3, 2, 1))
     parts: dict[str, Callable[[Bench], None]] = {
         "first": lambda bench: first_deploy(bench, every, [contenders.DEBOPS], seldom),
