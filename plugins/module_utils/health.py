@@ -237,7 +237,8 @@ class Service:
                     raise self._after(started, f"{public_answer[1]} ({shown(each.arguments[0])})")
                 silent.append(Question(*each.arguments))
                 silent[-1].start()
-            time.sleep(WATCH_PAUSE)
+            left = seconds - (time.monotonic() - started)
+            time.sleep(min(WATCH_PAUSE, left) if left > 0 else PAUSE)  # the deploy goes on as soon as it may
         died = last_death(self.journal())
         if died:
             raise self._after(started, died)

@@ -671,6 +671,12 @@ def test_the_watch(run: Run, clock: Clock, questions: list[Address]) -> None:
     assert [address["path"] for address in questions].count(PRIVATE) == 1 + 10
 
 
+def test_the_watch_ends_when_its_time_is_over(run: Run, clock: Clock) -> None:
+    """Between two looks, not after the next."""
+    assert run(Host([ACTIVE], LIVELY, watch=5.2)).failed is False
+    assert 5.2 <= clock.now - 1000 < 5.45
+
+
 def test_without_a_watch(run: Run, questions: list[Address]) -> None:
     host = Host([ACTIVE], DIED, public=PUBLIC)
     assert run(host).failed is False
@@ -801,7 +807,7 @@ DIED = [*LIVELY, LOG + "[ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of 
 def test_a_worker_that_died_in_the_watch(run: Run, line: str, said: str) -> None:
     left = run(Host([ACTIVE], [*LIVELY, line, *LIVELY * 1000], watch=5))
     assert left.failed is True
-    assert left.result["reason"] == f"unhealthy after 5.5 s of traffic: {said}"
+    assert left.result["reason"] == f"unhealthy after 5.1 s of traffic: {said}"
 
 
 @pytest.mark.parametrize(
@@ -822,7 +828,7 @@ def test_the_watch_waits_for_slow_answers(run: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Question, "is_alive", lambda _self: 1001 < clock.now < 1020)
     left = run(host, lambda _address: OK if clock.now < 1000.5 else WRONG)
     assert left.failed is True
-    assert "after 20.0 s of traffic" in left.result["reason"]
+    assert "after 19.9 s of traffic" in left.result["reason"]
 
 
 def test_an_answer_that_comes_while_the_watch_looks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
