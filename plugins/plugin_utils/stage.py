@@ -88,7 +88,7 @@ BETWEEN = 300
 """Seconds for which it keeps the lock from one of its modules to the next."""
 
 OURS = ("code", "venv", "release", "check", "switch", "remove")
-"""Stages whose modules take and keep the lock themselves."""
+"""Stages whose modules, of the same names, take and keep the lock themselves."""
 
 REGISTERED = (
     "lock",
@@ -194,10 +194,9 @@ class Stage(ActionBase):
     def run_module(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module with the deploy lock."""
         plan = task_vars.get("__gunicorn_plan", {})
-        then = keep((self._task.register or "").removeprefix(PREFIX), plan.get("stages", []))
-        return run_with_lock(
-            self, self._task.action, arguments, task_vars, last_run=plan.get("last_run", ""), then=then
-        )
+        module = self._task.action
+        then = keep(module.rpartition("gunicorn_")[2], plan.get("stages", []))
+        return run_with_lock(self, module, arguments, task_vars, last_run=plan.get("last_run", ""), then=then)
 
     def send(self, file: str, name: str) -> str:
         """Send a file of the controller ahead of the module; its path on the host."""

@@ -28,8 +28,7 @@ class Run:
         self.answers = list(answers)
         name = f"pyweb.deploy.{plugin.__module__.rpartition('.')[2]}"
         known = {"name": "shop", **(arguments or {})}
-        register = f"__gunicorn_stage_{name.rpartition('_')[2]}"
-        task = Task.load({"name": "Stage", name: known, "check_mode": check, "register": register})
+        task = Task.load({"name": "Stage", name: known, "check_mode": check})
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"), become=None)
         self.action = plugin(task, connection, SimpleNamespace(), None, None, None)
         self.action._execute_module = self.execute
