@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -125,8 +128,13 @@ def zipped(path: Path, members: dict[str, tuple[int, str]]) -> Path:
     return path
 
 
-def by_tar(option: str) -> Callable[[Path, Path], None]:
-    return lambda app, packed: _run("tar", option, str(packed), "-C", str(app), ".")
+def by_tar(compress: Callable[[bytes], bytes] = bytes) -> Callable[[Path, Path], None]:
+    """Pack as people do, and compress in Python: not every machine has the programs for that."""
+
+    def pack(app: Path, packed: Path) -> None:
+        packed.write_bytes(compress(subprocess.check_output(["tar", "-c", "-C", str(app), "."])))
+
+    return pack
 
 
 def by_zip(app: Path, packed: Path) -> None:
@@ -138,13 +146,9 @@ def by_zip(app: Path, packed: Path) -> None:
     zipped(packed, members)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
-
-
 @pytest.mark.parametrize(
     "pack",
-    [by_tar("-cf"), by_tar("-czf"), by_tar("-cJf"), by_tar("-cjf"), by_zip],
+    [by_tar(), by_tar(gzip.compress), by_tar(lzma.compress), by_tar(bz2.compress), by_zip],
     ids=["tar", "tar.gz", "tar.xz", "tar.bz2", "zip"],
 )
 def test_every_format_unpacks_to_the_same_digest(app: Path, tmp_path: Path, pack: Callable[[Path, Path], None]) -> None:
@@ -156,7 +160,7 @@ def test_every_format_unpacks_to_the_same_digest(app: Path, tmp_path: Path, pack
 
 def test_a_tar_archive_that_ends_in_a_zip_archive(app: Path, tmp_path: Path) -> None:
     zipped(app / "zzz.zip", {"inner.py": (0o644, "")})
-    by_tar("-cf")(app, tmp_path / "packed")
+    by_tar()(app, tmp_path / "packed")
     (tmp_path / "unpacked").mkdir()
     archive.unpack(str(tmp_path / "packed"), str(tmp_path / "unpacked"))
     assert (tmp_path / "unpacked/zzz.zip").exists()
@@ -164,7 +168,7 @@ def test_a_tar_archive_that_ends_in_a_zip_archive(app: Path, tmp_path: Path) -> 
 
 def test_hard_links_become_files(app: Path, tmp_path: Path) -> None:
     os.link(app / "wsgi.py", app / "zzz.py")
-    by_tar("-czf")(app, tmp_path / "packed")
+    by_tar(gzip.compress)(app, tmp_path / "packed")
     (tmp_path / "unpacked").mkdir()
     archive.unpack(str(tmp_path / "packed"), str(tmp_path / "unpacked"))
     assert (tmp_path / "unpacked/zzz.py").read_text() == "app = 1\n"
@@ -235,10 +239,10 @@ def test_what_has_no_place_in_a_source(tmp_path: Path, kind: bytes) -> None:
         archive.unpack(str(packed), str(tmp_path / "unpacked"))
 
 
-@pytest.mark.parametrize("option", ["-czf", "-cJf", "-cjf"])
-def test_archives_that_are_cut_off(app: Path, tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress], ids=["gz", "xz", "bz2"])
+def test_archives_that_are_cut_off(app: Path, tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     (app / "data").write_bytes(os.urandom(100_000))
-    by_tar(option)(app, tmp_path / "packed")
+    by_tar(compress)(app, tmp_path / "packed")
     whole = (tmp_path / "packed").read_bytes()
     (tmp_path / "packed").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "unpacked").mkdir()

