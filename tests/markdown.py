@@ -114,7 +114,7 @@ def mark_problem(block: Block) -> str | None:
         return f"the mark `{block.kind}` says nothing. There are these:\n{HOW}"
     if block.kind in ("said by", "same as") or (block.kind == "run" and block.what not in RUNS):
         for name in block.what.split(", "):
-            path, _, test = name.partition("::")
+            path, _colons, test = name.partition("::")
             if not (ROOT / path).is_file():
                 return f"the mark names {path}, which is not there. There are these marks:\n{HOW}"
             if test and f"def {test}(" not in (ROOT / path).read_text(encoding="utf-8"):

@@ -10,37 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible_collections.pyweb.deploy.plugins.module_utils.ufw import OPTIONS
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import ufw
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage
 
 Data = dict[str, Any]
 
 PAUSE = 1.0
-
-RULES: Data = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {
-        "action": {"type": "str", "choices": ["allow", "limit"], "required": True},
-        "port": {"type": "int", "required": True},
-        "source": {"type": "str", "required": True},
-        "destination": {"type": "str", "required": True},
-        "interface": {"type": "str", "default": ""},
-    },
-}
-OPTIONS: Data = {
-    "name": {"type": "str", "required": True},
-    "ask": {"type": "bool", "default": False},
-    "rules": RULES,
-    "withdraw": RULES,
-    "ssh_ports": {"type": "list", "elements": "int", "default": []},
-    "enable": {"type": "bool", "default": False},
-    "seconds": {"type": "int", "default": 60},
-    "netfilter": {"type": "bool", "default": False},
-    "netfilter6": {"type": "bool", "default": False},
-    "installed": {"type": "bool", "default": True},
-}
 
 
 class ModuleFailedError(AnsibleError):
@@ -117,8 +93,7 @@ class ActionModule(Stage):
 
     def _own(self, step: str, trial: str) -> Data:
         """Run the module of this action."""
-        asked = {name: self.given[name] for name in ("seconds", "netfilter", "netfilter6")}
-        return self._run("pyweb.deploy.gunicorn_firewall", {"step": step, "trial": trial, **asked})
+        return self._run("pyweb.deploy.gunicorn_firewall", {**self.given, "step": step, "trial": trial})
 
     def _ufw(self, arguments: Mapping[str, Any]) -> bool:
         """Run the module of ufw, and tell whether it changes something; check mode may have to say so without it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, validation
@@ -31,10 +31,10 @@ class ActionModule(Stage):
         """Render what was planned, and put it into one argument with the secrets."""
         plan = task_vars["__gunicorn_plan"]
         try:
-            app = application.from_task_vars(self, task_vars)
+            # An application in any case: nothing is written to go back, or to remove.
+            app = cast("Application", application.from_task_vars(self, task_vars))
         except VariableError as problem:
             raise AnsibleActionFail(str(problem)) from None
-        assert isinstance(app, Application)  # noqa: S101 - nothing is written to go back, or to remove
         release = Release(app, plan["source"], plan["observed"])
         texts = rendering.render(release)
         found = release_id(release.desired(vars(texts)))

@@ -45,16 +45,18 @@ class Steps:
         thing: str,
         needed: bool,
         action: Callable[[], object],
-        before: dict[str, str] = ABSENT,
-        after: dict[str, str] = PRESENT,
+        *states: dict[str, str],
     ) -> None:
-        """Take a step where it is needed; in check mode only say so. `thing` is what it changes."""
+        """Take a step where it is needed; in check mode only say so. `thing` is what it changes.
+
+        `states` are that before and after it; without them the step makes it.
+        """
         started = time.monotonic()
         if needed and not self.check:
             action()
         self.entries.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
-            self.diff.append(diff_entry(thing, before, after))
+            self.diff.append(diff_entry(thing, *(states or (ABSENT, PRESENT))))
 
     @property
     def changed(self) -> bool:

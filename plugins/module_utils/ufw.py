@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ROOT, Attributes, Files, read
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import TRIAL
@@ -18,6 +18,32 @@ if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import Command, Systemd
 
 PAUSE = 0.1
+
+RULES: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "action": {"type": "str", "choices": ["allow", "limit"], "required": True},
+        "port": {"type": "int", "required": True},
+        "source": {"type": "str", "required": True},
+        "destination": {"type": "str", "required": True},
+        "interface": {"type": "str", "default": ""},
+    },
+}
+OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "ask": {"type": "bool", "default": False},
+    "rules": RULES,
+    "withdraw": RULES,
+    "ssh_ports": {"type": "list", "elements": "int", "default": []},
+    "enable": {"type": "bool", "default": False},
+    "seconds": {"type": "int", "default": 60},
+    "netfilter": {"type": "bool", "default": False},
+    "netfilter6": {"type": "bool", "default": False},
+    "installed": {"type": "bool", "default": True},
+}
+"""What the module gunicorn_firewall and its action accept."""
 
 
 class UfwError(Exception):

@@ -110,7 +110,7 @@ def main() -> None:
             "units": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "health": HEALTH,
-            "passed_health": {"type": "dict", "default": {}},
+            "passed_health": {"type": "dict", "default": {}, "no_log": False},
             "lease": LEASE,
         },
         supports_check_mode=True,

@@ -147,11 +147,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            **ufw.OPTIONS,
             "step": {"type": "str", "choices": ["ask", "begin", "end"], "default": "ask"},
             "trial": {"type": "str", "default": ""},
-            "seconds": {"type": "int", "default": 60},
-            "netfilter": {"type": "bool", "default": False},
-            "netfilter6": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -73,7 +73,7 @@ class Counts:
     def read(cls, values: dict[str, Any]) -> Counts:
         """Read what a client wrote."""
         answers = {text: Seen(**seen) for text, seen in values.pop("answers").items()}
-        failures = [(moment, reason) for moment, reason in values.pop("failures")]
+        failures: list[tuple[float, str]] = [tuple(each) for each in values.pop("failures")]
         return cls(**values, answers=answers, failures=failures)
 
 

@@ -381,7 +381,8 @@ def test_a_package_is_built_by_nobodys_root(controller: Controller, site: Server
     assert site.get() == "greeting 1.0"
     shown = site.run("sudo -u hello /opt/hello/current/venv/bin/python -c 'import facts; print(facts.FACTS)'")
     facts = ast.literal_eval(shown)
-    assert facts["uid"] == int(site.run("id -u hello-build")) not in (0, int(site.run("id -u hello")))
+    assert facts["uid"] == int(site.run("id -u hello-build"))
+    assert facts["uid"] not in (0, int(site.run("id -u hello")))
     assert facts["groups"] in ([], [int(site.run("id -g hello-build"))])
     assert (facts["reads"], facts["writes"], int(facts["capabilities"], 16)) == ([], [], 0)
     assert site.run("find -L /opt/hello/current/venv -not -user root") == ""

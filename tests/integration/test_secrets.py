@@ -314,8 +314,8 @@ class Machine:
         command = ["grep", "-rsaoF", "--file=-", "."]
 
         def search() -> None:
-            options: Variables = {"check": False, "capture_output": True, "text": True, "cwd": self.directory}
-            done = subprocess.run(command, input="\n".join(needles), **options)
+            options: Variables = {"capture_output": True, "text": True, "cwd": self.directory}
+            done = subprocess.run(command, check=False, input="\n".join(needles), **options)
             found.update(re.findall(r"^\./(\w+).*:(.+)$", done.stdout, re.MULTILINE))
 
         def search_again_and_again() -> None:

@@ -317,13 +317,15 @@ def test_values_arrive_in_gunicorn(directory: Path, problems: Problems, kind: st
     @settings(max_examples=10, phases=[Phase.generate])
     @given(st.fixed_dictionaries({name: values_of(setting) for name, setting in alike.items()}))
     def check(values: dict[str, tuple[Any, Any]]) -> None:
-        wanted = {**{name: given for name, (given, _) in values.items()}, **beside}
+        wanted = {**{name: given for name, (given, _to) in values.items()}, **beside}
         assert list(rules.problems(wanted)) == []
         assert list(gunicorn_registry.problems(wanted, gunicorn_registry.VERSION)) == []
         config = load(directory, gunicorn_settings=wanted)
         arrived = {name: shown(config.settings[name].get()) for name in alike}
         credentials = f"{directory}/credentials"
-        expected = {name: f"{credentials}/{to}" if isinstance(to, Copy) else to for name, (_, to) in values.items()}
+        expected = {
+            name: f"{credentials}/{to}" if isinstance(to, Copy) else to for name, (_given, to) in values.items()
+        }
         assert arrived == {name: shown(value) for name, value in expected.items()}
         assert problems(config, vars(sys.modules["__config__"]), Logger.LOG_LEVELS) == []
 

@@ -263,7 +263,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(<?([^)>\s]+)>?\)", text):
         if re.match(r"[a-z]+:", target):
             continue
-        path, _, anchor = target.partition("#")
+        path, _sign, anchor = target.partition("#")
         leads_to = (page.parent / path).resolve() if path else page
         if not leads_to.exists():
             found.append(f"{target}: there is no such file")

@@ -402,7 +402,7 @@ def test_check_mode_asks_a_ufw_that_is_there(host: Host, run: Run) -> None:
 
 
 def test_the_module_begins_no_trial_in_check_mode(host: Host) -> None:
-    result = run_module({"step": "begin", "trial": "1", "_ansible_check_mode": True})
+    result = run_module({"name": "shop", "step": "begin", "trial": "1", "_ansible_check_mode": True})
     assert (result["changed"], host.timers, host.trial.exists()) == (False, [], False)
 
 
@@ -411,11 +411,11 @@ def test_the_module_begins_no_trial_in_check_mode(host: Host) -> None:
 
 def test_the_documented_options_are_the_accepted_ones() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    assert set(documented) == {*action.OPTIONS, "step", "trial"}
-    for name, option in action.OPTIONS.items():
+    assert set(documented) == {*ufw.OPTIONS, "step", "trial"}
+    for name, option in ufw.OPTIONS.items():
         same = {key: value for key, value in option.items() if key not in ("options", "elements")}
         assert {key: documented[name].get(key) for key in same} == same, name
-    assert set(documented["rules"]["suboptions"]) == set(action.RULES["options"])
+    assert set(documented["rules"]["suboptions"]) == set(ufw.RULES["options"])
 
 
 @pytest.mark.parametrize("task", yaml.safe_load(module.EXAMPLES), ids=lambda task: task["name"])

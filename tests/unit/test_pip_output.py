@@ -165,4 +165,4 @@ def test_advice_where_uv_failed(name: str, beginnings: list[str]) -> None:
 
 
 def test_the_reason_names_the_installer() -> None:
-    assert pip_output.reason(sample("not_found", "uv"), installer="uv").split("\n")[0] == "uv said:"
+    assert pip_output.reason(sample("not_found", "uv"), installer="uv").splitlines()[0] == "uv said:"

@@ -201,9 +201,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "release/secrets"
 
 
-def keep(directory: Path, encrypt: bool = False, secrets: Data = SECRETS) -> list[str]:
+def keep(directory: Path, encrypt: bool = False, secrets: Data | None = None) -> list[str]:
     """Write them where anything is to be done; names of those that were written."""
-    files = SecretFiles(run_command, str(directory), secrets, encrypt)
+    files = SecretFiles(run_command, str(directory), secrets or SECRETS, encrypt)
     differing = files.differing()
     if files.need_work(differing):
         files.write(differing)
