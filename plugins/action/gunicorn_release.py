@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from typing import Any, cast
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, validation
@@ -31,10 +31,11 @@ class ActionModule(Stage):
         """Render what was planned, and put it into one argument with the secrets."""
         plan = task_vars["__gunicorn_plan"]
         try:
-            # An application in any case: nothing is written to go back, or to remove.
-            app = cast("Application", application.from_task_vars(self, task_vars))
+            app = application.from_task_vars(self, task_vars)
         except VariableError as problem:
             raise AnsibleActionFail(str(problem)) from None
+        if not isinstance(app, Application):
+            raise TypeError("nothing is written to go back, or to remove")
         release = Release(app, plan["source"], plan["observed"])
         texts = rendering.render(release)
         found = release_id(release.desired(vars(texts)))
