@@ -74,7 +74,7 @@ class Server:
 
     def put(self, path: Path | str, directory: str) -> None:
         """Copy a file, or what is in a directory where the path ends in a dot."""
-        subprocess.run(["docker", "cp", "--quiet", str(path), f"pyweb-{self.name}:{directory}"], check=True)
+        subprocess.run(["docker", "cp", str(path), f"pyweb-{self.name}:{directory}"], check=True, capture_output=True)
 
     def holding(self, *needles: str) -> str:
         """Files of the whole server, and lines of its journal, that hold one of the texts.
