@@ -96,7 +96,7 @@ class ActionModule(ActionBase):
         """Ask ufw whether it works, where it is needed and there already: before anything is changed."""
         if not plan["ask_ufw"] or not plan["observed"]["firewall"]["installed"]:
             return []
-        asked = {"step": "ask", "netfilter": plan["netfilter"], "netfilter6": plan["netfilter6"]}
+        asked = {"step": "ask", **{key: plan[key] for key in ("name", "netfilter", "netfilter6")}}
         answer: Data = self._execute_module(
             module_name="pyweb.deploy.gunicorn_firewall", module_args=asked, task_vars=task_vars
         )

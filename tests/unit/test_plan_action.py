@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from ansible._internal._templating._utils import Omit
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import EncryptedString, VaultLib, VaultSecret, VaultSecretsContext
 from ansible.playbook.task import Task
 from ansible.template import Templar, trust_as_template
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_plan as action
+from ansible_collections.pyweb.deploy.plugins.module_utils import ufw
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import nothing
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import application
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import defaults, read, untagged
@@ -45,7 +47,8 @@ class Run:
         self.later: Data = {}
         """What the module answers from the second time on, where it is something else."""
         self.others: list[Data] = []
-        """What other modules answer."""
+        """What other modules answer, and what they were asked."""
+        self.asked_of_others: list[Data] = []
         self.known: Data = {}
         """Variables that are not the role's."""
         monkeypatch.setattr(action.ActionModule, "_execute_module", self.execute)
@@ -53,6 +56,7 @@ class Run:
     def execute(self, module_name: str, module_args: Data, task_vars: Data) -> Data:
         assert task_vars
         if module_name != "pyweb.deploy.gunicorn_info":
+            self.asked_of_others.append(module_args)
             return self.others.pop(0)
         self.asked.append(module_args)
         if self.unreachable:
@@ -356,6 +360,9 @@ def test_ufw_is_asked_before_anything_is_changed(run: Run) -> None:
     run.answer["gunicorn"] = {**observed, "firewall": {**observed["firewall"], "installed": True}}
     run.others = [{"changed": False}]
     assert "failed" not in run()
+    (asked,) = run.asked_of_others
+    assert (asked.pop("step"), asked["name"]) == ("ask", "shop")
+    assert ArgumentSpecValidator(ufw.OPTIONS).validate(asked).error_messages == []
     run.others = [{"failed": True, "msg": "ERROR: no iptables"}]
     result = run()
     assert result["failed"]
