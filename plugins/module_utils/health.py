@@ -177,8 +177,7 @@ class Service:
             state = self.running()
             if state.get("SubState") == "start-pre":
                 started = time.monotonic()  # what the commands take doesn't count
-            answer = question.result() if question else None
-            if answer:
+            if question and (answer := question.result()):
                 question = None
                 status, problem = answer
                 if not problem:
@@ -220,8 +219,7 @@ class Service:
             each.start()
         while time.monotonic() - started < seconds or question or silent:
             self.running()
-            answer = question.result() if question else None
-            if answer:
+            if question and (answer := question.result()):
                 if answer[1]:
                     raise self._after(started, answer[1])
                 question = None
