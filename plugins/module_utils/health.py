@@ -23,6 +23,7 @@ REFUSAL_PATIENCE = 5.0
 """Seconds after which the same 4xx is the answer: a wrong path or host, which waiting doesn't change."""
 
 TRACEBACK_LINES = 12
+MESSAGE_LINES = 8
 JOURNAL_LINES = 15
 JOURNAL_LIMIT = 10000
 COMMAND_MARK = "gunicorn_before_activate: "
@@ -37,6 +38,9 @@ ROUTINE = re.compile(
 
 MACHINERY = re.compile(r'  File "(<frozen importlib\.|.*/importlib/__init__\.py"|.*/site-packages/gunicorn/)')
 """A line of a traceback that is in each: how Gunicorn gets to the application."""
+
+LOGGED = re.compile(r'\[[^]]+\] \[\d+\] \[|(\S+ | ?)- (- )?(\[[^]]+\] )?"[A-Z]+ |{"time": ')
+"""Beginning of a line that Gunicorn writes to its log or to its access log."""
 
 
 def shown(address: dict[str, Any]) -> str:
@@ -57,6 +61,18 @@ def last_traceback(lines: list[str]) -> list[str]:
     found = telling[-1]
     frames = _without_machinery(found[1:-1])
     return found[:1] + [*frames, *found[1:][-1:]][-TRACEBACK_LINES:]
+
+
+def rest_of_message(exception: str, lines: list[str]) -> list[str]:
+    """Give what follows the first line of an exception's message, where it plainly ends.
+
+    After it Gunicorn logs something, or says the whole message again.
+    """
+    after = lines[len(lines) - lines[::-1].index(exception) :]
+    for number, line in enumerate(after[: MESSAGE_LINES + 1]):
+        if LOGGED.match(line) or exception.endswith(": " + line):
+            return after[:number]
+    return []
 
 
 def _without_machinery(frames: list[str]) -> list[str]:
@@ -293,7 +309,7 @@ class Service:
         text = [f"{self.unit}: {before}"]
         ends = [line for line in last_lines(lines, self.health["path"]) if line != reason]
         if traceback:
-            text += ["", *traceback]
+            text += ["", *traceback, *rest_of_message(traceback[-1], lines)]
         elif ends:
             text += ["", f"Its last lines (journalctl -u {self.unit}):", *("  " + line for line in ends)]
         return UnhealthyError(reason, "\n".join(text))

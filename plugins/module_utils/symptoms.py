@@ -128,6 +128,13 @@ SYMPTOMS = (
         r"gunicorn_environment: it may lack \1; what is secret goes into gunicorn_secrets.",
         r'gunicorn_environment: {\1: "…"}',
     ),
+    Symptom(
+        r"Field required \[type=missing",
+        "Field required [type=missing, …]",
+        "gunicorn_environment: the application's settings lack what is named above; what is secret goes into "
+        "gunicorn_secrets.",
+        'gunicorn_environment: {DATABASE_URL: "…"}',
+    ),
     # What it may not do
     Symptom(
         r"unable to open database file|readonly database|Read-only file system|Permission denied: '/",

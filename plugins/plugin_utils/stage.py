@@ -135,7 +135,7 @@ def reason_of(result: Mapping[str, Any]) -> str:
 
 def fail(reason: str, text: str, **result: Any) -> NoReturn:
     """Let a task fail with a text that is printed once, below its reason. Of a result Ansible prints ``msg`` twice."""
-    raise AnsibleAction(reason, result={**result, "msg": text})
+    raise AnsibleAction(reason, result={**result, "msg": text}) from None
 
 
 def run_with_lock(

@@ -255,6 +255,7 @@ def test_bad_input_is_refused_before_the_host_changes(
     assert not play
     for message in messages:
         assert message in play.said.replace("''", "'"), play.output
+    assert len(end(play)) < 40, play.output
     assert play.changed == 0
     assert fresh.state() == before
 

@@ -295,6 +295,20 @@ def test_the_last_traceback() -> None:
     assert found[1:] == [*(line.replace("flask", "redis") for line in TRACEBACK[5:9])], "not how Gunicorn gets there"
 
 
+ENDS = (TRACEBACK[9], "2 errors", ' - - "GET / HTTP/1.1" 500 9', '192.0.2.5 - - "GET / HTTP/1.1" 500')
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_message_of_several_lines_is_whole(wait: Wait, end: str) -> None:
+    said = ["Settings.Error: 2 errors", "database_url", "  Field required", "", "secret_key", "  Field required"]
+    states = [STARTING, {**STATE, "InvocationID": "abc"}]
+    left, _module = wait(states, [OK], [TRACEBACK[2], *said, end, *said[1:]])
+    assert left.result["msg"].splitlines()[2:] == [TRACEBACK[2], *said]
+    assert left.result["reason"] == "the application failed to start: Settings.Error: 2 errors"
+    left, _module = wait(states, [OK], [TRACEBACK[2], said[0], "something else", "that goes on"])
+    assert left.result["msg"].splitlines()[2:] == [TRACEBACK[2], said[0]], "nobody knows what it belongs to"
+
+
 def test_a_traceback_of_gunicorn_itself() -> None:
     assert last_traceback([*TRACEBACK[2:5], "AttributeError: x"]) == [*TRACEBACK[2:5], "AttributeError: x"]
 

@@ -12,7 +12,14 @@ from ansible.playbook.task import Task
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_packages import ActionModule as Packages
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_result import ActionModule as Result
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_switch import ActionModule as Switch
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import AT_WORK, BETWEEN, OURS, REGISTERED, this_run
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import (
+    AT_WORK,
+    BETWEEN,
+    OURS,
+    REGISTERED,
+    fail,
+    this_run,
+)
 
 Data = dict[str, Any]
 
@@ -124,6 +131,13 @@ def test_the_result_fails_with_the_cause_and_gives_the_lock_back() -> None:
 def test_the_text_is_printed_once_below_its_reason(stage: Data, reason: str) -> None:
     found = Run(Result, {})(__gunicorn_stage_venv={**stage, "plan": "now"})
     assert found == {"failed": True, "msg": "shop: a\nb", "reason": reason}
+
+
+def test_ansible_shows_no_error_behind_it() -> None:
+    """It would repeat the text of the error that was caught."""
+    with pytest.raises(AnsibleAction) as found:
+        fail("gunicorn_bind: got 8000", "gunicorn_bind: got 8000")
+    assert found.value.__suppress_context__
 
 
 def test_a_deploy_that_went_well_costs_nothing_more() -> None:
