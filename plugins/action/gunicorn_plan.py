@@ -28,7 +28,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import (
 )
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import make_plan
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.removal import make_removal
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, release_lock, wait_for_lock
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, fail, release_lock, wait_for_lock
 
 Data = dict[str, Any]
 
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         try:
             return {**result, **self._plan(task_vars or {}, options["fetched"])}
         except (variables.VariableError, OSError, SubprocessError) as problem:
-            return {**result, "failed": True, "msg": str(problem)}
+            fail(first_line(str(problem)), str(problem))
 
     def _plan(self, task_vars: Data, fetched: bool) -> Data:
         wanted = application.from_task_vars(self, task_vars)
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
             release_lock(self, wanted.name, task_vars)
         if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
-            return {**row, "failed": True, "msg": "\n".join(problems)}
+            fail(first_line("\n".join(problems)), "\n".join(problems), **row)
         told = kept(answer)
         ignored = validation.ignored(application.like_ours(task_vars))
         told["warnings"] = [*told.get("warnings", []), *ignored, *found.pop("unheard", [])]
@@ -144,6 +144,12 @@ class ActionModule(ActionBase):
         except UNKNOWABLE as problem:
             found["unknown"] = str(problem)
         return found
+
+
+def first_line(text: str) -> str:
+    """First line of a message, with a mark where there are more."""
+    first, _newline, rest = text.partition("\n")
+    return f"{first} […]" if rest else first
 
 
 def kept(answer: Data) -> Data:

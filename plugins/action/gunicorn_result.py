@@ -7,7 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import OURS, find_problem, release_lock
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import (
+    OURS,
+    fail,
+    find_problem,
+    reason_of,
+    release_lock,
+)
 
 
 class ActionModule(ActionBase):
@@ -25,4 +31,6 @@ class ActionModule(ActionBase):
         if failure or plan["stages"][-1] not in OURS:
             # A stage that failed on the host has done so, one that failed here has not.
             release_lock(self, self._task.args["name"], given)
-        return {**result, "failed": bool(failure), "msg": failure} if failure else result
+        if failure:
+            fail(reason_of(failure), str(failure["problem"]))
+        return result

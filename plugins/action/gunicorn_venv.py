@@ -18,7 +18,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.pyweb.deploy.plugins.module_utils import source
 from ansible_collections.pyweb.deploy.plugins.module_utils.build_unit import LIMIT
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive, index
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message, reason
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
 
 HERE = ("requirements", "python_version", "package", "wheelhouse", "wheelhouse_digest")
@@ -67,6 +67,7 @@ class ActionModule(Stage):
         failure = result.pop("failure", None)
         if failure:
             result["msg"] = message(self._asked(self._indexes(task_vars)), failure)
+            result["reason"] = reason(failure)
         return result
 
     def module_arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:

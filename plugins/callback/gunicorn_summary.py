@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import reason_of
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.summary import Summary
 
 ROLE = "pyweb.deploy.gunicorn"
@@ -90,6 +91,8 @@ class CallbackModule(CallbackBase):
             return
         self._summary.seen(host, now)
         action = task.resolved_action or task.action
+        if "problem" in result.result:
+            self._summary.problem(host, now, reason_of(result.result))
         if action == PLAN and not result.result["fetch"]:
             self._summary.planned(host, now, result.result, bool(task.check_mode))
         elif action == "pyweb.deploy.gunicorn_switch" and not task.check_mode and "problem" not in result.result:
@@ -105,7 +108,7 @@ class CallbackModule(CallbackBase):
             self._summary.planned(
                 host, now, {**result.result, "work": False, "problems": [result.result["msg"]]}, False
             )
-        self._summary.failed(host, now)
+        self._summary.failed(host, now, str(result.result.get("msg", "")).split("\n", 1)[0])
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if is_ours(result.task) and not result.task.ignore_unreachable:

@@ -23,11 +23,24 @@ REFUSAL_PATIENCE = 5.0
 """Seconds after which the same 4xx is the answer: a wrong path or host, which waiting doesn't change."""
 
 TRACEBACK_LINES = 12
+MESSAGE_LINES = 8
 JOURNAL_LINES = 15
 JOURNAL_LIMIT = 10000
 COMMAND_MARK = "gunicorn_before_activate: "
 # As Gunicorn's own log begins; the access log holds what visitors send.
 WORKER_DIED = re.compile(r"\[[^]]+\] \[\d+\] \[(?:ERROR|WARNING)\] (Worker \(pid:\d+\) (?:exited with|was sent) .*)")
+
+ROUTINE = re.compile(
+    r"\[[^]]+\] \[\d+\] \[(INFO|ERROR)\] (Starting gunicorn|Listening at|Using worker|Booting worker|Control socket"
+    r"|Worker exiting|Shutting down)"
+)
+"""What Gunicorn says of each start and of each end."""
+
+MACHINERY = re.compile(r'  File "(<frozen importlib\.|.*/importlib/__init__\.py"|.*/site-packages/gunicorn/)')
+"""A line of a traceback that is in each: how Gunicorn gets to the application."""
+
+LOGGED = re.compile(r'\[[^]]+\] \[\d+\] \[|(\S+ | ?)- (- )?(\[[^]]+\] )?"[A-Z]+ |{"time": ')
+"""Beginning of a line that Gunicorn writes to its log or to its access log."""
 
 
 def shown(address: dict[str, Any]) -> str:
@@ -46,7 +59,30 @@ def last_traceback(lines: list[str]) -> list[str]:
     if not telling:
         return []
     found = telling[-1]
-    return found[:1] + found[1:][-TRACEBACK_LINES:]
+    frames = _without_machinery(found[1:-1])
+    return found[:1] + [*frames, *found[1:][-1:]][-TRACEBACK_LINES:]
+
+
+def rest_of_message(exception: str, lines: list[str]) -> list[str]:
+    """Give what follows the first line of an exception's message, where it plainly ends.
+
+    After it Gunicorn logs something, or says the whole message again.
+    """
+    after = lines[len(lines) - lines[::-1].index(exception) :]
+    for number, line in enumerate(after[: MESSAGE_LINES + 1]):
+        if LOGGED.match(line) or exception.endswith(": " + line):
+            return after[:number]
+    return []
+
+
+def _without_machinery(frames: list[str]) -> list[str]:
+    """Leave out what isn't the application's, unless there is nothing else."""
+    kept, machinery = [], False
+    for line in frames:
+        if line.startswith("  File "):
+            machinery = bool(MACHINERY.match(line))
+        kept += [] if machinery else [line]
+    return kept or frames
 
 
 def _traceback_at(lines: list[str], start: int) -> list[str]:
@@ -59,8 +95,22 @@ def _traceback_at(lines: list[str], start: int) -> list[str]:
     return found
 
 
+def last_lines(lines: list[str], path: str) -> list[str]:
+    """Give the last lines of a log that tell something: nothing of the routine, nor of the health check's own requests.
+
+    Those have no address, since they come by a Unix socket.
+    """
+    text = rf'(- | )?- - (\[[^]]+\] )?"GET {re.escape(path)} HTTP/'
+    as_json = rf'{{"time": "[^"]+", "client": null, .*"url": "{re.escape(path)}", '
+    own = re.compile(f"{text}|{as_json}")
+    return [line for line in lines if not own.match(line) and not ROUTINE.match(line)][-JOURNAL_LINES:]
+
+
 def diagnose(lines: list[str], state: dict[str, str]) -> str:
     """Say in one line why the service stopped: its exception or last error, else what systemd knows."""
+    ended = f"the service ended (result {state.get('Result')}, status {state.get('ExecMainStatus')})"
+    if state.get("Result") == "oom-kill":
+        return ended
     traceback = last_traceback(lines)
     commands = [line[len(COMMAND_MARK) :] for line in lines if line.startswith(COMMAND_MARK)]
     if commands and commands[-1] != "done":
@@ -72,7 +122,7 @@ def diagnose(lines: list[str], state: dict[str, str]) -> str:
     logged = [line.split("[ERROR] ", 1)[1] for line in lines if "[ERROR] " in line]
     if plain or logged:
         return (plain or logged)[-1]
-    return f"the service ended (result {state.get('Result')}, status {state.get('ExecMainStatus')})"
+    return ended
 
 
 def last_death(lines: list[str]) -> str:
@@ -250,12 +300,15 @@ class Service:
         return self._unhealthy(reason if died in ("", problem) else f"{reason}; {died}", lines)
 
     def _unhealthy(self, reason: str, lines: list[str]) -> UnhealthyError:
-        """Say what is wrong, then the traceback or else the end of the journal."""
+        """Say what is wrong, then the traceback or else the end of the journal; what these say, isn't said before."""
         traceback = last_traceback(lines)
-        text = [f"{self.unit}: {reason}"]
+        before = reason
+        if traceback and reason.endswith(": " + traceback[-1]):
+            before = reason[: -len(traceback[-1]) - 1]
+        text = [f"{self.unit}: {before}"]
+        ends = [line for line in last_lines(lines, self.health["path"]) if line != reason]
         if traceback:
-            text += ["", *traceback]
-        elif lines:
-            text += ["", f"Its last lines (journalctl -u {self.unit}):"]
-            text += ["  " + line for line in lines[-JOURNAL_LINES:]]
+            text += ["", *traceback, *rest_of_message(traceback[-1], lines)]
+        elif ends:
+            text += ["", f"Its last lines (journalctl -u {self.unit}):", *("  " + line for line in ends)]
         return UnhealthyError(reason, "\n".join(text))

@@ -13,8 +13,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import symptoms
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, FOR_ROOT
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
+from ansible_collections.pyweb.deploy.plugins.module_utils.module_names import look
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 
 if TYPE_CHECKING:
@@ -52,12 +54,25 @@ class Host:
         text = f"{name}: release {release} takes no traffic, because it failed its check.\n{serves}"
         if serving == release:
             text = f"{name}: release {release} failed its check. As it was started before, it goes on serving."
-        text += f"\n\n{problem}"
+        text += "\n\n" + self.explain(release, problem)
         directory = self.layout.release(release)
         with contextlib.suppress(OSError):  # a full disk: what is wrong is printed all the same
             if os.path.isdir(directory):
                 self.files.file(os.path.join(directory, "failed"), text + "\n", FOR_ROOT)
         return UnhealthyError(getattr(problem, "reason", str(problem).split("\n", 1)[0]), text)
+
+    def explain(self, release: str, problem: Exception) -> str:
+        """Say what is wrong with a release, and at the end which variables to set where that is known."""
+
+        def callables(module: str) -> list[str]:
+            try:
+                found = look(os.path.join(self.layout.release(release), "code"), module)["module_names"]
+            except OSError:
+                return []
+            return [f"{module}:{spelled}" for spelled in found.values() if spelled]
+
+        hints = symptoms.hints(str(problem), self.layout.name, callables)
+        return "\n".join([str(problem), "", *hints] if hints else [str(problem)])
 
 
 def as_json(data: dict[str, Any]) -> str:
@@ -219,7 +234,8 @@ class Switch:
                 host.service(self.plan["slot"]).wait()
             except UnhealthyError as problem:
                 text = f"{host.layout.name}: release {release} fails the new health check, which isn't used then."
-                raise UnhealthyError(problem.reason, f"{text} It goes on serving.\n\n{problem}") from problem
+                text += " It goes on serving.\n\n" + host.explain(release, problem)
+                raise UnhealthyError(problem.reason, text) from problem
 
     def put_back(self) -> None:
         """Let the old release serve as before; where there is none, nothing runs."""

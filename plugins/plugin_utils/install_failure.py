@@ -53,6 +53,14 @@ def message(asked: Asked, failure: Mapping[str, Any]) -> str:
     )
 
 
+def reason(failure: Mapping[str, Any]) -> str:
+    """Say the same in one line: the installer's last word, or what ended it."""
+    said = pip_output.short(str(failure["output"]))
+    if not said or not str(failure["reason"]).endswith("status 1"):
+        return f"{failure['installer']}: {failure['reason']}"
+    return f"{failure['installer']}: {said[-1].strip().removeprefix('ERROR: ')}"
+
+
 def _shown(wanted: Sequence[str]) -> list[str]:
     """Packages without hashes and credentials, each once."""
     lines = [re.sub(r" +--hash=[^ ]+|(?<=://)[^/@ ]+@", "", line) for line in wanted if not line.startswith("--lock ")]

@@ -12,9 +12,9 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleAction, AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
@@ -121,11 +121,21 @@ def keep(stage: str, stages: Sequence[str]) -> int:
     return BETWEEN if following[0] in OURS else AT_WORK
 
 
-def find_problem(task_vars: Mapping[str, Any]) -> str:
-    """Why the first stage failed that did; empty where none has. What is left of another plan doesn't count."""
+def find_problem(task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Result of the first stage that failed; empty where none has. What is left of another plan doesn't count."""
     token = task_vars.get("__gunicorn_plan", {}).get("token")
     results = (task_vars.get(PREFIX + stage, {}) for stage in REGISTERED)
-    return next((str(each["problem"]) for each in results if each.get("problem") and each.get("plan") == token), "")
+    return next((each for each in results if each.get("problem") and each.get("plan") == token), {})
+
+
+def reason_of(result: Mapping[str, Any]) -> str:
+    """Say in one line why a stage failed."""
+    return str(result.get("reason") or result["problem"]).split("\n", 1)[0]
+
+
+def fail(reason: str, text: str, **result: Any) -> NoReturn:
+    """Let a task fail with a text that is printed once, below its reason. Of a result Ansible prints ``msg`` twice."""
+    raise AnsibleAction(reason, result={**result, "msg": text}) from None
 
 
 def run_with_lock(

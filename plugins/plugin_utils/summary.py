@@ -13,6 +13,15 @@ from typing import Any
 
 HEADINGS = ("host", "application", "from", "to", "seconds", "result")
 
+LONGEST = 72
+"""Characters of a reason that the table has at the most."""
+
+
+def shortened(reason: str) -> str:
+    """Give the few words of a reason that a table has room for."""
+    words = reason.removeprefix("the application failed to start: ")
+    return words if len(words) <= LONGEST else words[: LONGEST - 1].rstrip() + "…"
+
 
 @dataclass
 class Row:
@@ -24,6 +33,7 @@ class Row:
     check: bool = False
     switched: bool = False
     failed: bool = False
+    reason: str = ""
     unreachable: bool = False
     done: bool = False
 
@@ -33,7 +43,7 @@ class Row:
         if self.unreachable:
             return "unreachable"
         if self.failed and not self.done:
-            return self._failure()
+            return f"{self._failure()}: {shortened(self.reason)}" if self.reason else self._failure()
         if not self.plan:
             return "not reached"
         if not self.plan["work"]:
@@ -103,7 +113,7 @@ class Summary:
     def planned(self, host: str, now: float, plan: Mapping[str, Any], check: bool) -> None:
         """Note what is to be done."""
         row = self._another(host, now)
-        row.plan, row.check, row.failed = plan, check, False
+        row.plan, row.check, row.failed, row.reason = plan, check, False, ""
         row.done = not plan["work"] and not plan["problems"]
 
     def switched(self, host: str, now: float) -> None:
@@ -114,12 +124,17 @@ class Summary:
         """Note that the lock was given back: the work is through, unless a failure comes after it."""
         self.seen(host, now).done = True
 
-    def failed(self, host: str, now: float) -> None:
-        """Note a failure. One after the work is that of the work, if that has failed before."""
+    def problem(self, host: str, now: float, reason: str) -> None:
+        """Note why a stage failed, in one line; the task that fails comes at the end."""
+        row = self.seen(host, now)
+        row.reason = row.reason or reason
+
+    def failed(self, host: str, now: float, reason: str) -> None:
+        """Note a failure, and why in one line. One after the work is that of the work, if that has failed before."""
         row = self.seen(host, now)
         if row.done and not row.failed:
             row = self._another(host, now)
-        row.failed, row.done = True, False
+        row.failed, row.done, row.reason = True, False, row.reason or reason
 
     def unreachable(self, host: str, now: float) -> None:
         """Note that a host didn't answer."""

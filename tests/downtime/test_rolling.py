@@ -136,7 +136,9 @@ def test_a_fleet_behind_haproxy(controller: Controller, fleet: list[Server], bal
 
     play = under_load("broken code", deploy("broken", BROKEN), "second")
     assert play.rc != 0
-    assert results(play, fleet) == [f"failed, {serving} serves on"] + ["not reached"] * (SERVERS - 1)
+    assert results(play, fleet) == [f"failed, {serving} serves on: RuntimeError: not here"] + ["not reached"] * (
+        SERVERS - 1
+    )
     assert "DRAIN" not in balancer.run(
         "echo 'show stat' | socat - /run/haproxy-admin.sock 2>/dev/null || "
         "python3 -c \"import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/haproxy-admin.sock'); "

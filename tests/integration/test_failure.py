@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.tests.rig import Play
 
 from .conftest import ROOT, Controller, Server, main_pid
 
@@ -38,7 +39,13 @@ def releases(server: Server, file: str = "") -> set[str]:
     return set(server.run(f"cd /opt/hello/releases && ls -d */{file} | cut -d/ -f1").split())
 
 
-def is_refused(controller: Controller, server: Server, variables: Variables, *causes: str) -> None:
+def end(play: Play) -> list[str]:
+    """Lines that a run printed after the header of its last task; that task alone has failed, and is named once."""
+    assert (play.output.count("\nfatal: "), play.output.count("[ERROR]: ")) == (1, 1), play.output
+    return play.output.rpartition("\nTASK [")[2].splitlines()[1:]
+
+
+def is_refused(controller: Controller, server: Server, variables: Variables, *causes: str) -> Play:
     """Deploy a release that is broken: that is said, and what serves and what has served stay."""
     before = server.get(), server.run("readlink /opt/hello/current /opt/hello/previous"), main_pid(server)
     served = releases(server, "served")
@@ -53,6 +60,7 @@ def is_refused(controller: Controller, server: Server, variables: Variables, *ca
     states = server.run("systemctl is-active hello-blue hello-green hello-check", check=False).split()
     assert states.count("active") == 1
     assert states[2] in ("inactive", "failed")
+    return play
 
 
 def test_an_import_error_never_reaches_the_site(
@@ -61,7 +69,53 @@ def test_an_import_error_never_reaches_the_site(
     code = application / "wsgi.py"
     code.write_text("import a_module_that_nobody_has\n" + code.read_text())
     cause = "ModuleNotFoundError: No module named 'a_module_that_nobody_has'"
-    is_refused(controller, ceres, variables, cause, 'wsgi.py", line 1, in <module>')
+    play = is_refused(controller, ceres, variables, cause, 'wsgi.py", line 1, in <module>')
+    lines = end(play)
+    assert len(lines) < 40, play.output
+    assert [line.strip() for line in lines].count(cause) == 1
+    found = [line for line in lines if cause in line]
+    assert len(found) == 3, "what Ansible prints as the error, the traceback, and the table"
+    assert found[0].startswith("[ERROR]: Task failed: the application failed to start: ")
+    assert found[2].endswith(f" serves on: {cause}")
+    said = "\n".join(lines)
+    assert said.index(f"  {cause}\n") < said.index(
+        "  gunicorn_requirements: 'a_module_that_nobody_has' is in no package "
+    )
+    assert "importlib" not in said
+
+
+def test_a_package_that_nobody_has_is_said_once(controller: Controller, ceres: Server, variables: Variables) -> None:
+    variables["gunicorn_packages"] = ["a-package-that-nobody-has==1.2.3"]
+    before = ceres.get(), main_pid(ceres)
+    play = controller.play(ceres, variables)
+    assert not play
+    assert (ceres.get(), main_pid(ceres)) == before
+    lines = end(play)
+    assert len(lines) < 40, play.output
+    cause = "No matching distribution found for a-package-that-nobody-has==1.2.3"
+    assert [line.strip() for line in lines].count(f"ERROR: {cause}") == 1
+    assert next(line for line in lines if cause in line) == f"[ERROR]: Task failed: pip: {cause}"
+    assert "serves on: pip: No matching distribution" in lines[-2]
+    assert "━" not in play.output
+
+
+@pytest.mark.parametrize("logs", ["journal", "json"])
+def test_a_health_check_for_another_host_says_what_to_set(
+    controller: Controller, ceres: Server, variables: Variables, application: Path, logs: str
+) -> None:
+    code = application / "wsgi.py"
+    refuse = "import flask\n\n\n@app.before_request\ndef only() -> None:\n    "
+    refuse += "if flask.request.host != 'shop.example':\n        print('not for', flask.request.host, flush=True)\n"
+    code.write_text(f"{code.read_text()}\n{refuse}        flask.abort(400)\n")
+    if logs == "json":
+        variables["gunicorn_access_log"] = "json"
+    play = is_refused(controller, ceres, variables, "GET /healthz answered 400", "not for localhost")
+    lines = end(play)
+    assert len(lines) < 55, play.output
+    hint = "gunicorn_health.host: the application may answer to its own host name only. Example: gunicorn_health: "
+    assert sum(hint in line for line in lines) == 1
+    probes = [line for line in lines if "healthz HTTP" in line or '"/healthz"' in line]
+    assert probes == [], "what the role asked by itself"
 
 
 def test_settings_that_gunicorn_does_not_take_are_named_all_at_once(
@@ -202,6 +256,7 @@ def test_bad_input_is_refused_before_the_host_changes(
     assert not play
     for message in messages:
         assert message in play.said.replace("''", "'"), play.output
+    assert len(end(play)) < 40, play.output
     assert play.changed == 0
     assert fresh.state() == before
 

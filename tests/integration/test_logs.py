@@ -162,7 +162,7 @@ def test_a_broken_release_shows_its_traceback(
     code.write_text("import a_module_that_nobody_has\n" + good)
     play = controller.play(written, variables)
     assert not play
-    assert "hello-check.service: the application failed to start: ModuleNotFoundError: No module named" in play.output
+    assert "the application failed to start: ModuleNotFoundError: No module named" in play.output
     assert "line 1, in <module>" in play.output
     assert "a_module_that_nobody_has" not in written.run(f"cat {LOGS}/error.log")
 

@@ -94,7 +94,7 @@ def test_a_fleet(
     code.write_text(good.replace("World", "Fleet") + ONLY_ON_SITE)
     play = controller.play(fleet, variables)
     assert play.rc == 2, play.output
-    served = ["deployed", f"failed, {old} serves on", "deployed"]
+    served = ["deployed", f"failed, {old} serves on: RuntimeError: not here", "deployed"]
     assert results(play, fleet) == ["deployed", "deployed", *served, *["not reached"] * 3]
     failed = re.findall(r"^(?:fatal|failed): \[([^]]+)\]", play.output, re.MULTILINE)
     assert failed == [broken.name], "one failing task"

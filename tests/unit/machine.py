@@ -405,7 +405,8 @@ class PlayedService:
             self.health = health
             if health["path"] in self.machine.answers_at.get(release, {health["path"]}):
                 return 200, 0.1
-        raise UnhealthyError("GET answered 404", "shop-check.service: GET answered 404")
+        problem = f"GET {health['path']} answered 404, not 200"
+        raise UnhealthyError(problem, f"shop-{self.slot}.service: {problem}")
 
     def watch(self, _seconds: float, _public: list[Data], _took: float) -> None:
         self.machine.call(lambda: None, UnhealthyError("a worker died", "a worker died"))

@@ -292,8 +292,36 @@ ModuleNotFoundError: No host named 'flask'
 def test_the_last_traceback() -> None:
     found = last_traceback([*TRACEBACK, *(line.replace("flask", "redis") for line in TRACEBACK)])
     assert found[0] == "Traceback (most recent call last):"
-    assert found[-1] == "ModuleNotFoundError: No host named 'redis'"
-    assert len(found) == 7
+    assert found[1:] == [*(line.replace("flask", "redis") for line in TRACEBACK[5:9])], "not how Gunicorn gets there"
+
+
+ENDS = (TRACEBACK[9], "2 errors", ' - - "GET / HTTP/1.1" 500 9', '192.0.2.5 - - "GET / HTTP/1.1" 500')
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_message_of_several_lines_is_whole(wait: Wait, end: str) -> None:
+    said = ["Settings.Error: 2 errors", "database_url", "  Field required", "", "secret_key", "  Field required"]
+    states = [STARTING, {**STATE, "InvocationID": "abc"}]
+    left, _module = wait(states, [OK], [TRACEBACK[2], *said, end, *said[1:]])
+    assert left.result["msg"].splitlines()[2:] == [TRACEBACK[2], *said]
+    assert left.result["reason"] == "the application failed to start: Settings.Error: 2 errors"
+    left, _module = wait(states, [OK], [TRACEBACK[2], said[0], "something else", "that goes on"])
+    assert left.result["msg"].splitlines()[2:] == [TRACEBACK[2], said[0]], "nobody knows what it belongs to"
+
+
+def test_a_traceback_of_gunicorn_itself() -> None:
+    assert last_traceback([*TRACEBACK[2:5], "AttributeError: x"]) == [*TRACEBACK[2:5], "AttributeError: x"]
+
+
+def test_what_python_does_to_import_is_left_out() -> None:
+    imports = [
+        '  File "/usr/lib/python3.13/importlib/__init__.py", line 88, in import_module',
+        "    return _bootstrap._gcd_import(name[level:], package, level)",
+        "           ~~~~~~~~~~~~~~~~~~~~~~^^^^^^^^",
+        '  File "<frozen importlib._bootstrap>", line 1387, in _gcd_import',
+    ]
+    own = ['  File "/opt/shop/code/wsgi.py", line 1, in <module>', "    import flask", "ModuleNotFoundError: x"]
+    assert last_traceback([TRACEBACK[2], *imports, *own]) == [TRACEBACK[2], *own]
 
 
 def test_a_long_traceback_keeps_its_end() -> None:
@@ -518,8 +546,9 @@ def test_a_service_that_failed(wait: Wait, state: str) -> None:
     assert left.failed is True
     assert left.result["reason"] == "the application failed to start: ModuleNotFoundError: No host named 'flask'"
     lines = left.result["msg"].splitlines()
-    assert lines[0] == f"shop-check.service: {left.result['reason']}"
+    assert lines[0] == "shop-check.service: the application failed to start:"
     assert lines[1:] == ["", *last_traceback(TRACEBACK)]
+    assert left.result["msg"].count("No host named 'flask'") == 1
     assert host.asked_journal_for() == ["_SYSTEMD_INVOCATION_ID=abc"]
 
 
@@ -560,6 +589,41 @@ def test_never_healthy(wait: Wait) -> None:
     assert left.result["reason"] == "it wasn't healthy within 0.05 s: GET / answered 500, not 200"
     assert left.result["msg"].splitlines()[2] == "Its last lines (journalctl -u shop-check.service):"
     assert left.result["msg"].splitlines()[3:] == [f"  {line}" for line in lines[-health_check.JOURNAL_LINES :]]
+
+
+REQUEST = '"GET / HTTP/1.1" 500 9 "-" "-" 0.0005'
+OWN = (
+    f" - - {REQUEST}",
+    f"- - - {REQUEST}",
+    f" - - [29/Nov/2026:14:20:16 +0000] {REQUEST}",
+    '{"time": "2026-11-25T22:53:39.123+00:00", "client": null, "user": null, "method": "GET", "url": "/", "status": 5}',
+    *TRACEBACK[:1],
+)
+OTHERS = (
+    f"192.0.2.5 - - {REQUEST}",
+    f" - - {REQUEST.replace('/ ', '/cart ')}",
+    OWN[3].replace("null", '"::1"', 1),
+    "hello",
+)
+
+
+def test_what_the_check_does_itself_is_not_shown(wait: Wait) -> None:
+    lines = [*OTHERS, *OWN * 20, WRONG[1]]
+    left, _module = wait([ACTIVE], [(500, "GET / answered 500, not 200")], lines, timeout=0.05)
+    assert left.result["msg"].splitlines()[3:] == [f"  {line}" for line in (*OTHERS, WRONG[1])]
+    left, _module = wait([ACTIVE], [(500, "GET / answered 500, not 200")], OWN, timeout=0.05)
+    assert left.result["msg"] == f"shop-check.service: {left.result['reason']}"
+
+
+def test_a_log_line_that_is_the_reason_is_not_shown_twice(wait: Wait) -> None:
+    said = "Failed to find attribute 'x' in 'wsgi'."
+    left, _module = wait([STARTING, {**STATE, "InvocationID": "abc"}], [OK], [said, "after it"])
+    assert left.result["msg"].count(said) == 1
+    assert left.result["msg"].endswith("\n  after it")
+
+
+def test_a_service_that_took_too_much_memory() -> None:
+    assert diagnose(TRACEBACK, {**STATE, "Result": "oom-kill"}) == "the service ended (result oom-kill, status 3)"
 
 
 def test_a_question_without_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.install_failure import Asked, message, reason
 
 SAMPLES = Path(__file__).parent / "samples"
 FAILED = "shop-build.service failed: exit-code, status 1"
@@ -74,6 +74,13 @@ def test_uv() -> None:
 def test_a_build_that_was_ended() -> None:
     said = message(asked(), failure(reason="it took longer than 30 minutes, and was ended", output=""))
     assert "\nit took longer than 30 minutes, and was ended.\npip said:" in said
+
+
+def test_the_reason_in_one_line() -> None:
+    assert reason(failure()) == "pip: No matching distribution found for Flask==99"
+    ended = failure(reason="it took longer than 30 minutes, and was ended", output="Collecting x\nwarning: y")
+    assert reason(ended) == "pip: it took longer than 30 minutes, and was ended"
+    assert reason(failure(output="")) == f"pip: {FAILED}"
 
 
 def test_a_package_is_the_source() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible._internal._templating._utils import Omit
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleAction, AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import EncryptedString, VaultLib, VaultSecret, VaultSecretsContext
@@ -72,7 +72,10 @@ class Run:
         self.templar = templar = Templar(DataLoader(), variables=task_vars)
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp/there"))
         plugin = action.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
-        result: Data = plugin.run(task_vars=task_vars)
+        try:
+            result: Data = plugin.run(task_vars=task_vars)
+        except AnsibleAction as problem:  # as Ansible does; what it prints first is `_reason`
+            return {"changed": False, **problem.result, "failed": True, "_reason": str(problem)}
         return result
 
 
@@ -273,6 +276,7 @@ def test_what_only_the_host_and_the_source_show_comes_together(run: Run) -> None
     run.answer["gunicorn"] = {**run.answer["gunicorn"], "systemd": False}
     result = run(gunicorn_wsgi_app="other:app")
     first, second = result.pop("msg").splitlines()
+    assert result["_reason"] == f"{first} […]"
     assert first.startswith("gunicorn_wsgi_app: got 'other:app': there is no other.py in ")
     assert second.startswith("The host isn't run by systemd.")
     shown = {name: value for name, value in result.items() if not name.startswith("_")}

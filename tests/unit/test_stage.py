@@ -7,12 +7,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleAction, AnsibleActionFail
 from ansible.playbook.task import Task
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_packages import ActionModule as Packages
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_result import ActionModule as Result
 from ansible_collections.pyweb.deploy.plugins.action.gunicorn_switch import ActionModule as Switch
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import AT_WORK, BETWEEN, OURS, REGISTERED, this_run
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import (
+    AT_WORK,
+    BETWEEN,
+    OURS,
+    REGISTERED,
+    fail,
+    this_run,
+)
 
 Data = dict[str, Any]
 
@@ -39,7 +46,10 @@ class Run:
         return dict(self.answers[min(len(self.asked), len(self.answers)) - 1])
 
     def __call__(self, **variables: Any) -> Data:
-        result: Data = self.action.run(task_vars={"__gunicorn_plan": PLAN, **variables})
+        try:
+            result: Data = self.action.run(task_vars={"__gunicorn_plan": PLAN, **variables})
+        except AnsibleAction as problem:  # as Ansible does; what it prints first is `reason`
+            return {**problem.result, "failed": True, "reason": str(problem)}
         return result
 
 
@@ -111,6 +121,22 @@ def test_the_result_fails_with_the_cause_and_gives_the_lock_back() -> None:
     found = run(__gunicorn_stage_venv=FAILED, __gunicorn_stage_switch={"skipped": True})
     assert (found["failed"], found["msg"]) == (True, "shop: the disk is full")
     assert [(name, args["state"]) for name, args in run.asked] == [("pyweb.deploy.gunicorn_lock", "released")]
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [({"problem": "shop: a\nb", "reason": "it is b"}, "it is b"), ({"problem": "shop: a\nb"}, "shop: a")],
+)
+def test_the_text_is_printed_once_below_its_reason(stage: Data, reason: str) -> None:
+    found = Run(Result, {})(__gunicorn_stage_venv={**stage, "plan": "now"})
+    assert found == {"failed": True, "msg": "shop: a\nb", "reason": reason}
+
+
+def test_ansible_shows_no_error_behind_it() -> None:
+    """It would repeat the text of the error that was caught."""
+    with pytest.raises(AnsibleAction) as found:
+        fail("gunicorn_bind: got 8000", "gunicorn_bind: got 8000")
+    assert found.value.__suppress_context__
 
 
 def test_a_deploy_that_went_well_costs_nothing_more() -> None:

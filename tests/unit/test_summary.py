@@ -62,8 +62,8 @@ def test_a_removal() -> None:
         summary.released("web1", 13)
         assert result(summary) == word
     summary = planned(plan)
-    summary.failed("web1", 12)
-    assert result(summary) == "failed, run again to remove the rest"
+    summary.failed("web1", 12, "it broke")
+    assert result(summary) == "failed, run again to remove the rest: it broke"
     nothing = make_removal(desired, NEW_SERVER)
     assert result(planned(nothing)) == "unchanged"
 
@@ -87,23 +87,34 @@ def test_nothing_to_do(check: bool) -> None:
 
 def test_a_failure_before_the_switch_or_in_it() -> None:
     summary = planned(PLAN)
-    summary.failed("web1", 20)
+    summary.failed("web1", 20, "it broke")
     summary.released("web1", 21)
-    summary.failed("web1", 22)
-    assert result(summary) == "failed, aaa serves on"
+    summary.failed("web1", 22, "it broke")
+    assert result(summary) == "failed, aaa serves on: it broke"
 
 
 def test_a_failure_after_the_switch() -> None:
     summary = planned(PLAN)
     summary.switched("web1", 19)
-    summary.failed("web1", 20)
-    assert result(summary) == "failed, bbb serves on"
+    summary.failed("web1", 20, "it broke")
+    assert result(summary) == "failed, bbb serves on: it broke"
+
+
+def test_the_reason_of_the_stage_counts_in_a_few_words() -> None:
+    summary = planned(PLAN)
+    summary.problem("web1", 20, "the application failed to start: ModuleNotFoundError: No module named 'flask'")
+    summary.problem("web1", 21, "gunicorn_enroll_tasks: no route to host")
+    summary.failed("web1", 22, "shop: release bbb takes no traffic, because it failed its check.")
+    assert result(summary) == "failed, aaa serves on: ModuleNotFoundError: No module named 'flask'"
+    summary.planned("web1", 23, PLAN, check=False)
+    summary.failed("web1", 24, "x" * 100)
+    assert result(summary) == f"failed, aaa serves on: {'x' * 71}…"
 
 
 def test_a_first_deploy_that_fails() -> None:
     summary = planned({**PLAN, "serving": ""})
-    summary.failed("web1", 20)
-    assert result(summary) == "failed, nothing serves"
+    summary.failed("web1", 20, "it broke")
+    assert result(summary) == "failed, nothing serves: it broke"
 
 
 @pytest.mark.parametrize("problems", [[], ["gunicorn_bind: got"]])
@@ -112,13 +123,13 @@ def test_a_failure_that_changed_nothing(problems: list[str]) -> None:
     summary.seen("web1", 10)
     if problems:
         summary.planned("web1", 11, {"problems": problems, "name": "shop", "work": False}, check=False)
-    summary.failed("web1", 12)
-    assert result(summary) == "failed, nothing was changed"
+    summary.failed("web1", 12, "it broke")
+    assert result(summary) == "failed, nothing was changed: it broke"
 
 
 def test_a_failure_that_the_role_gets_over() -> None:
     summary = planned(PLAN)
-    summary.failed("web1", 12)
+    summary.failed("web1", 12, "it broke")
     summary.released("web1", 20)
     assert result(summary) == "deployed"
 
@@ -150,11 +161,11 @@ def test_two_applications() -> None:
     summary = planned(PLAN)
     summary.released("web1", 20)
     summary.planned("web1", 21, {**SAME, "name": "blog", "work": False}, check=False)
-    summary.failed("web1", 24)
+    summary.failed("web1", 24, "it broke")
     assert [[*line.split()[:2], result] for line, result in summary.lines()[1:]] == [
         ["web1", "shop", "deployed"],
         ["web1", "blog", "unchanged"],
-        ["web1", "-", "failed, nothing was changed"],
+        ["web1", "-", "failed, nothing was changed: it broke"],
     ]
 
 
@@ -166,6 +177,24 @@ def test_plays_without_the_role_print_nothing() -> None:
         role = SimpleNamespace(get_name=lambda: gunicorn_summary.ROLE, _from_files=part)
         assert gunicorn_summary.is_ours(SimpleNamespace(_role=role)) == ours
     assert not gunicorn_summary.is_ours(SimpleNamespace(_role=None))
+
+
+def outcome(action: str, **found: Any) -> SimpleNamespace:
+    """What a callback is told about a task of the role."""
+    role = SimpleNamespace(get_name=lambda: gunicorn_summary.ROLE, _from_files={})
+    task = SimpleNamespace(_role=role, action=action, resolved_action=action, check_mode=False, args={})
+    return SimpleNamespace(task=task, host=SimpleNamespace(get_name=lambda: "web1"), result=found)
+
+
+def test_the_callback_hears_of_the_reason() -> None:
+    callback = gunicorn_summary.CallbackModule()
+    callback.v2_runner_on_ok(outcome(gunicorn_summary.PLAN, **PLAN, fetch={}))
+    callback.v2_runner_on_ok(outcome("pyweb.deploy.gunicorn_check", problem="shop: long\ntext", reason="it is short"))
+    callback.v2_runner_on_failed(outcome("pyweb.deploy.gunicorn_result", msg="shop: long\ntext"))
+    assert result(callback._summary) == "failed, aaa serves on: it is short"
+    callback = gunicorn_summary.CallbackModule()
+    callback.v2_runner_on_failed(outcome(gunicorn_summary.PLAN, msg="gunicorn_bind: got 8000\nand more"))
+    assert result(callback._summary) == "failed, nothing was changed: gunicorn_bind: got 8000"
 
 
 def test_colors() -> None:

@@ -296,8 +296,9 @@ def test_a_changed_policy_is_written_once_what_serves_passes_it(new_role: NewRol
     role.serves(asked(before, "/healthz", 7))
     assert role.run(asked(before, "/healthz", 9))["steps"] == [], "it has passed that already"
     role.serves(asked(before, "/healthz", 9))
-    with pytest.raises(UnhealthyError, match="fails the new health check, which isn't used then"):
+    with pytest.raises(UnhealthyError, match="fails the new health check, which isn't used then") as failure:
         role.run(asked(before, "/wrong", 2))
+    assert "\n\ngunicorn_health.path: got '/wrong', " in str(failure.value)
     role.serves(asked(before, "/healthz", 9))
     assert idle(role.plan(asked(before, "/healthz", 9)))
 
@@ -387,6 +388,19 @@ def test_a_broken_release_changes_nothing(new_role: NewRole, state: str, broken:
     assert (Path(machine.layout.release(role.plan(new)["id"])) / "failed").read_text() == f"{failure.value}\n"
     assert role.plan(new)["serving"] == serving_before
     assert list(machine.running.values()) == ([serving_before] if serving_before else [])
+
+
+def test_at_the_end_stands_what_to_set_and_what_the_code_has_for_it(new_role: NewRole) -> None:
+    host = new_role().machine.host()
+    problem = UnhealthyError("no such name", "Failed to find attribute 'application' in 'wsgi'.")
+    end = "\n\ngunicorn_wsgi_app: wsgi has no 'application'."
+    assert str(host.refuse("abc", "", problem)).endswith(f"{end} Example: gunicorn_wsgi_app: wsgi:app")
+    code = Path(host.layout.release("abc"), "code")
+    code.mkdir(parents=True)
+    (code / "wsgi.py").write_text("import os\n\n\ndef create_app():\n    return None\n")
+    refusal = host.refuse("abc", "", problem)
+    assert str(refusal).endswith(f"{end} It has wsgi:create_app(). Example: gunicorn_wsgi_app: wsgi:create_app()")
+    assert refusal.reason == "no such name"
 
 
 def test_the_old_one_that_can_not_be_put_back_is_told(new_role: NewRole, monkeypatch: pytest.MonkeyPatch) -> None:

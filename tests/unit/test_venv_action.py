@@ -125,6 +125,7 @@ def test_a_failure_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "failure" not in result
     assert "pip could not install\ngunicorn==1, Flask\n" in result["msg"]
     assert result["msg"].endswith("pip said:\nERROR: no")
+    assert result["reason"] == "pip: no"
 
 
 @pytest.mark.parametrize("lost", [False, True])
