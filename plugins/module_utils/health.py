@@ -20,7 +20,7 @@ PAUSE = 0.1
 WATCH_PAUSE = 0.5
 PUBLIC_PATIENCE = 2.0
 REFUSAL_PATIENCE = 5.0
-"""Seconds after which the same 4xx is the answer: a wrong path or host, which waiting doesn't change."""
+"""Seconds after which the same 3xx or 4xx is the answer: a wrong path or host, which waiting doesn't change."""
 
 TRACEBACK_LINES = 12
 MESSAGE_LINES = 8
@@ -234,7 +234,7 @@ class Service:
                     return status, time.monotonic() - started
                 if problem != refused_at[1]:
                     refused_at = (time.monotonic(), problem)
-                elif 400 <= status < 500 and time.monotonic() - refused_at[0] >= REFUSAL_PATIENCE:
+                elif 300 <= status < 500 and time.monotonic() - refused_at[0] >= REFUSAL_PATIENCE:
                     raise self._unhealthy(problem, self.journal())
             left = self.health["timeout"] - (time.monotonic() - started)
             if left <= 0:

@@ -488,10 +488,13 @@ OK = (200, "")
 NOT_FOUND = (404, "GET /healthz answered 404, not 200")
 
 
-def test_a_wrong_path_is_not_asked_until_the_time_limit(wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answer", [NOT_FOUND, (302, "GET / answered 302, not 200")])
+def test_a_wrong_path_is_not_asked_until_the_time_limit(
+    wait: Wait, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
     monkeypatch.setattr(health_check, "REFUSAL_PATIENCE", 0.05)
-    left, _host = wait([ACTIVE], [NOT_FOUND], timeout=3600)
-    assert left.result["reason"] == NOT_FOUND[1]
+    left, _host = wait([ACTIVE], [answer], timeout=3600)
+    assert left.result["reason"] == answer[1]
 
 
 def test_other_answers_may_change(wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
