@@ -88,7 +88,7 @@ class Files:
     def __init__(self, check: bool, shows: bool = True) -> None:
         self.check = check
         self.shows = shows
-        """Whether somebody reads `diff`: not all of it is for nothing."""
+        """Whether anybody reads `diff`, which takes its time to make."""
         self.diff: list[dict[str, Any]] = []
         self.written: list[str] = []
         """Paths of what changed, each once."""

@@ -53,13 +53,16 @@ class Serving:
         return Before(path, text.encode())
 
     def compare_files(self, directory: str) -> list[dict[str, Any]]:
-        """Show how files of the other release differ, which is in that directory."""
+        """Show how files of the other release differ, which is in that directory, maybe for long."""
         found = []
         for name in FILES if self.record else ():
-            path, content = os.path.join(directory, name), read(os.path.join(directory, name)) or b""
-            before = self.file(name, content.decode("utf-8", "replace"))
-            if before.content != content:
-                found.append(shown.texts(path, before.content, content, before.path))
+            path = os.path.join(directory, name)
+            text = (read(path) or b"").decode("utf-8", "replace")
+            before = self.file(name, text)
+            if name == "environment":  # what it sets may be a secret of the one that serves
+                text = without_values(text, (read(before.path) or b"").decode("utf-8", "replace"))
+            if before.content != text.encode():
+                found.append(shown.texts(path, before.content, text.encode(), before.path))
         return found
 
     def unit(self, slot: str) -> Before:
@@ -68,7 +71,7 @@ class Serving:
         if text is None:
             return Before("", None)
         own = slot if slot == "check" else next(each for each in SLOTS if each != slot)
-        text = text.replace(ID_PLACEHOLDER, self.other["id"]).replace(SLOT_PLACEHOLDER, slot)
+        text = text.replace(ID_PLACEHOLDER, self.other.get("id", ID_PLACEHOLDER)).replace(SLOT_PLACEHOLDER, slot)
         return Before(os.path.join(self.layout.units, self.layout.slot(own)), self._in_words_of_other(text).encode())
 
     def _in_words_of_other(self, text: str) -> str:
@@ -82,11 +85,11 @@ def read_json(path: str) -> dict[str, Any]:
     """Read what a file holds; nothing where it is no JSON: nobody's deploy fails because of ``--diff``."""
     try:
         return dict(json.loads(read(path) or b"{}"))
-    except ValueError:
+    except (TypeError, ValueError):
         return {}
 
 
-def without_values(text: str, after: str) -> str:
-    """Leave out what variables held that are no longer set: they may be secrets now."""
-    kept = {match[1] for match in VARIABLE.finditer(after)}
+def without_values(text: str, other: str) -> str:
+    """Leave out what variables hold that another release's environment doesn't set: there they may be secrets."""
+    kept = {match[1] for match in VARIABLE.finditer(other)}
     return VARIABLE.sub(lambda match: match[0] if match[1] in kept else f"{match[1]}=...", text)
