@@ -515,6 +515,14 @@ def test_a_unit_is_shown_beside_that_which_serves(machine: Machine, serve: Calla
     path, before = serving.unit("check")
     assert (path, before) == (f"{machine.layout.units}/shop-check.service", unit.replace("green", "check").encode())
     assert Serving(machine.layout, "", names).unit("green").content is None
+    units = {"shop-green.service": unit, "shop-check.service": unit.replace("green", "check"), "shop.socket": "new\n"}
+    plan = {"serving": "r0", "names": names, "slot": "green", "units": units, "files": {}}
+    for start, wanted in ((True, ["shop-blue.service -> shop-green.service", "-Nice=1"]), (False, [])):
+        host = Host(machine.layout, None, Files(True), Steps(True), None)  # type: ignore[arg-type]
+        Check(host, {**plan, "start": start}).write()
+        lines = shown(host.files.diff, machine.layout.units)
+        assert [line for line in lines if "new, " not in line] == wanted, "what is put right is beside what was there"
+        assert len(host.files.written) == 3
 
 
 def test_going_back_shows_what_differs(machine: Machine, plan: Data, pack: Pack, app: Path, serve: Any) -> None:
