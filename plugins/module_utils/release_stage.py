@@ -54,5 +54,5 @@ class ReleaseStage:
         """Write the secrets for systemd."""
         secrets = SecretFiles(self._run, path, self.payload["secrets"], self.plan["encrypt"])
         self.written = differing = secrets.differing()
-        needed = secrets.need_work(differing)
-        self.host.steps.take("write the secrets", path, needed, lambda: secrets.write(differing))
+        needed, new = secrets.need_work(differing), not os.path.isdir(path)  # as it is in each new release
+        self.host.steps.take("write the secrets", path, needed, lambda: secrets.write(differing), hidden=new)

@@ -47,6 +47,7 @@ class Steps:
         action: Callable[[], object],
         before: dict[str, str] = ABSENT,
         after: dict[str, str] = PRESENT,
+        hidden: bool = False,
     ) -> None:
         """Take a step where it is needed; in check mode only say so. `thing` is what it changes."""
         started = time.monotonic()
@@ -55,7 +56,8 @@ class Steps:
         self.entries.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
             self.things.append(thing)
-            self.diff.append(shown.states(thing, before, after))
+            if not hidden:
+                self.diff.append(shown.states(thing, before, after))
 
     @property
     def changed(self) -> bool:

@@ -495,6 +495,18 @@ def test_a_record_that_nobody_can_read_stops_nothing(machine: Machine, serve: Ca
     assert shown(write_release(machine, serving="r0").files.diff)[0].startswith("/dev/null -> ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may keep them")
+def test_secrets_of_a_new_release_are_not_worth_a_line(machine: Machine) -> None:
+    """Each release has them; it is one when they are put right."""
+    os.makedirs(machine.layout.release(""))
+    payload, place = {**PAYLOAD, "secrets": {"TOKEN": "hush"}}, os.path.join(machine.layout.release("r1"), "secrets")
+    for check in (True, False):
+        steps = write_release(machine, check, payload).steps
+        assert (steps.things, steps.diff) == ([place], [])
+    os.unlink(os.path.join(place, "TOKEN"))
+    assert shown(write_release(machine, payload=payload).steps.diff) == [f"{place}: absent -> present"]
+
+
 # What is there already, as for going back
 
 
