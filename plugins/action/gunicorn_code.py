@@ -48,7 +48,9 @@ class ActionModule(Stage):
                 archive.write(directory, exclude, packed, ".")
             if os.path.getsize(packed) <= INLINE:
                 return {"archive": base64.b64encode(Path(packed).read_bytes()).decode()}
-            return {} if self._task.check_mode else {"archive_file": self.send(packed, "code.tar.gz")}
+            # In check mode only --diff looks into it.
+            needed = self._task.diff or not self._task.check_mode
+            return {"archive_file": self.send(packed, "code.tar.gz")} if needed else {}
         except ValueError as problem:
             raise AnsibleActionFail(f"gunicorn_source: can't read {given['src']}: {problem}") from problem
         except OSError as problem:

@@ -27,7 +27,7 @@ attributes:
     description: Tells what would be done.
   diff_mode:
     support: full
-    description: Shows each file's text before and after.
+    description: Shows the lines of texts that change, beside what serves where that has them; of anything else a line.
 notes:
   - Needs root. Set C(become=true).
   - Takes the deploy lock for its run, see M(pyweb.deploy.gunicorn_lock), and fails where another run has it. The run

@@ -10,10 +10,11 @@ import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list
+from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, code_diff, package_list
 from ansible_collections.pyweb.deploy.plugins.module_utils.disk import lack_of_space
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, KINDS, LAYOUT, OWNED
+from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class CodeStage:
         """Make the directory of the application, with what is in it."""
         home, files = self.host.layout.home, self.host.files
         files.directory(home, Attributes("root", self.plan["group"], "0750"))
-        self.host.write(os.path.join(home, OWNED), f"layout: {LAYOUT}\n")
+        files.file(os.path.join(home, OWNED), f"layout: {LAYOUT}\n", FOR_ALL, hidden=True)
         for name in KINDS:
             files.directory(os.path.join(home, name), Attributes("root", "root", "0755"))
-        self.host.write(os.path.join(home, "check_config.py"), self.plan["check_config"])
+        files.file(os.path.join(home, "check_config.py"), self.plan["check_config"], FOR_ALL, hidden=True)
 
     def bring_code(self) -> None:
         """Put the code in a directory of its own, or what differs of it where that is asked for."""
@@ -69,12 +70,25 @@ class CodeStage:
         files.remove(place)  # what an interrupted run left
         if not files.check:
             self.require_space()
+        if files.shows and self.is_packed:
+            self.show(place)
         files.tree(place, self.unpack, self._run)
+
+    def show(self, place: str) -> None:
+        """Show what of the code differs from that which serves."""
+        serving = Serving(self.host.layout, self.plan["serving"])
+        with self.open() as archive:
+            self.host.files.diff += code_diff.compare(serving.code, place, code_diff.of_archive(archive))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether an archive came along. There is none for a package that pip finds by its name."""
+        return bool(self.plan["archive"] or self.plan["archive_file"])
 
     def require_space(self) -> None:
         """Fail where the disk is too full, before anything is written."""
         size = 0
-        if self.plan["archive"] or self.plan["archive_file"]:
+        if self.is_packed:
             with self.open() as archive:
                 size = sum(member.size for member in archive)
         problem = lack_of_space(self.host.layout.home, size)
@@ -91,7 +105,7 @@ class CodeStage:
 
     def unpack(self, directory: str) -> None:
         """Fill the directory. Of a package that pip finds by its name there is no code, only the mark."""
-        if self.plan["archive"] or self.plan["archive_file"]:
+        if self.is_packed:
             with self.open() as archive:
                 archive.extractall(directory, **EVERYTHING)  # noqa: S202 - our own action packed it
         else:
@@ -100,7 +114,7 @@ class CodeStage:
 
     def repair(self, place: str) -> None:
         """Write those files of a complete directory that were changed since, where the archive is there to compare."""
-        if not self.plan["archive"] and not self.plan["archive_file"]:
+        if not self.is_packed:
             return
         with self.open() as archive:
             for member in archive:

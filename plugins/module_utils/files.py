@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Small files, links and directories: written where they differ, each as a whole, with what ``--diff`` shows.
+"""Small files, links and directories: written where they differ, each as a whole, with what ``--diff`` shows of them.
 
 The one place where the modules of a deploy write, so that tests can let any call fail.
 """
@@ -16,6 +16,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from ansible_collections.pyweb.deploy.plugins.module_utils import shown
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, OWNED
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ def delete(path: str) -> None:
             os.unlink(path)
 
 
-def diff_entry(path: str, before: Any, after: Any) -> dict[str, Any]:
-    """Give one part of what ``--diff`` shows."""
-    return {"before_header": path, "after_header": path, "before": before, "after": after}
-
-
 def temporary(path: str) -> str:
     """Name beside a path. Not in module.tmpdir, which would make a directory in the home of root."""
     directory, name = os.path.split(path)
@@ -71,17 +67,38 @@ FOR_ALL = Attributes("root", "root", "0644")
 FOR_ROOT = Attributes("root", "root", "0600")
 
 
+class Before(NamedTuple):
+    """What ``--diff`` compares a file with, in place of what the file itself held."""
+
+    path: str
+    content: bytes | None
+    """``None`` for nothing, as if the file were new."""
+
+
+WHOLE = Before(shown.NOTHING, b"")
+"""For a new file that is to be read from its first line to its last."""
+
+
 class Files:
-    """What a module writes; in check mode, what it would write. Raises `OSError`, and never ends the module."""
+    """What a module writes; in check mode, what it would write. Raises `OSError`, and never ends the module.
 
-    def __init__(self, check: bool) -> None:
+    Links and directories that are made aren't shown: they follow from the rest. Nor are files of the role's own.
+    """
+
+    def __init__(self, check: bool, shows: bool = True) -> None:
         self.check = check
+        self.shows = shows
+        """Whether anybody reads `diff`, which takes its time to make."""
         self.diff: list[dict[str, Any]] = []
-
-    @property
-    def written(self) -> list[str]:
+        self.written: list[str] = []
         """Paths of what changed, each once."""
-        return list(dict.fromkeys(part["after_header"] for part in self.diff))
+
+    def note(self, path: str, entry: dict[str, Any] | None = None) -> None:
+        """Tell that something changes, and what is shown of it."""
+        if path not in self.written:
+            self.written.append(path)
+        if entry:
+            self.diff.append(entry)
 
     def set_attributes(self, path: str, new: bool, wanted: Attributes) -> None:
         """Give a file or a directory its owner, group and mode."""
@@ -97,8 +114,7 @@ class Files:
         if not differing:
             return
         if not new:
-            shown = ({key: state[key] for key in differing} for state in (before, after))
-            self.diff.append(diff_entry(path, *shown))
+            self.note(path, shown.states(path, before, {key: after[key] for key in differing}))
         if not self.check:
             os.chown(path, owner, group)
             os.chmod(path, mode)  # last: a change of the owner may drop bits of it
@@ -107,23 +123,26 @@ class Files:
         """Create a directory, or fix its attributes."""
         new = not os.path.isdir(path)
         if new:
-            self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "directory"}))
+            self.note(path)
             if not self.check:
                 os.mkdir(path)
         self.set_attributes(os.path.realpath(path), new, wanted)  # a link leads to the one that counts
 
-    def file(self, path: str, text: str, wanted: Attributes, force: bool = True) -> bool:
-        """Write a file where it differs, also in its attributes, and tell whether it did."""
-        return (force or not os.path.exists(path)) and self.content(path, text.encode("utf-8"), wanted)
+    def file(self, path: str, text: str, wanted: Attributes, force: bool = True, **how: Any) -> bool:
+        """Write a file where it differs, also in its attributes, and tell whether it did; `how` as for `content`."""
+        return (force or not os.path.exists(path)) and self.content(path, text.encode("utf-8"), wanted, **how)
 
-    def content(self, path: str, content: bytes, wanted: Attributes) -> bool:
-        """Do the same with bytes."""
-        before, found = len(self.diff), read(path)
+    def content(
+        self, path: str, content: bytes, wanted: Attributes, before: Before | None = None, hidden: bool = False
+    ) -> bool:
+        """Do the same with bytes. A file that differs is shown beside what it held, or beside `before`."""
+        changes, found = len(self.written), read(path)
         if found == content:
             self.set_attributes(path, False, wanted)
-            return len(self.diff) > before
-        texts = ((each or b"").decode("utf-8", "replace") for each in (found, content))
-        self.diff.append(diff_entry(path, *texts))
+            return len(self.written) > changes
+        was = before or Before(path, found)
+        unseen = hidden or not self.shows or was.content == content
+        self.note(path, None if unseen else shown.texts(path, was.content, content, was.path))
         if not self.check:
             self.replace(path, content, wanted)
         return True
@@ -148,7 +167,7 @@ class Files:
 
     def tree(self, path: str, fill: Callable[[str], None], run: Command) -> None:
         """Make a directory that isn't there yet as a whole: it has its name once all of it is on the disk."""
-        self.diff.append(diff_entry(path, {"state": "absent"}, {"state": "directory"}))
+        self.note(path)
         if self.check:
             return
         directory, name = os.path.split(path)
@@ -165,10 +184,9 @@ class Files:
 
     def link(self, path: str, wanted: str) -> None:
         """Make a link where it differs."""
-        found = target(path)
-        if found == wanted:
+        if target(path) == wanted:
             return
-        self.diff.append(diff_entry(path, found, wanted))
+        self.note(path)
         if not self.check:
             beside = temporary(path)
             os.symlink(wanted, beside)
@@ -181,7 +199,7 @@ class Files:
         """
         if not os.path.lexists(path):
             return
-        self.diff.append(diff_entry(path, {"state": "present"}, {"state": "absent"}))
+        self.note(path, shown.states(path, shown.PRESENT, shown.ABSENT))
         if not self.check:
             self._remove(path, depth)
 

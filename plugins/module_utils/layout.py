@@ -32,6 +32,10 @@ OWNED = "." + MARK
 LAYOUT = 2
 """Number of the names and places in this file. It changes where a host would need a migration."""
 
+ID_PLACEHOLDER = "@release@"
+SLOT_PLACEHOLDER = "@slot@"
+"""What stands in the texts of units, also in a release's record, for the release's id and for its slot."""
+
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 """Of the user that the role creates to run an application; the one who builds its packages has another."""
 

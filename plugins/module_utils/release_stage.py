@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
 from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import SecretFiles
+from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import Run
@@ -37,18 +38,21 @@ class ReleaseStage:
         """Write what differs."""
         files, place = self.host.files, self.host.layout.release(self.plan["release"])
         files.directory(place, Attributes("root", self.plan["group"], "0750"))
+        serving = Serving(self.host.layout, self.plan["serving"], self.plan["names"])
         for name, text in self.payload["files"].items():
-            files.file(os.path.join(place, name), text, Attributes("root", self.plan["group"], "0640"))
+            path = os.path.join(place, name)
+            before = None if os.path.exists(path) else serving.file(name, text)
+            files.file(path, text, Attributes("root", self.plan["group"], "0640"), before=before)
         for name, target in self.plan["links"].items():
             files.link(os.path.join(place, name), target)
         if self.payload["secrets"]:
             self.write_secrets(os.path.join(place, "secrets"))
         # One that is there says when it was made, and what else was so then.
-        files.file(os.path.join(place, "release.json"), self.payload["record"], FOR_ALL, force=False)
+        files.file(os.path.join(place, "release.json"), self.payload["record"], FOR_ALL, force=False, hidden=True)
 
     def write_secrets(self, path: str) -> None:
         """Write the secrets for systemd."""
         secrets = SecretFiles(self._run, path, self.payload["secrets"], self.plan["encrypt"])
         self.written = differing = secrets.differing()
-        needed = secrets.need_work(differing)
-        self.host.steps.take("write the secrets", path, needed, lambda: secrets.write(differing))
+        needed, new = secrets.need_work(differing), not os.path.isdir(path)  # as it is in each new release
+        self.host.steps.take("write the secrets", path, needed, lambda: secrets.write(differing), hidden=new)

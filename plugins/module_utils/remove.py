@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, build_unit, package_list
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import read
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import MARK, OWNED, SLOTS, USER_COMMENT, is_free
-from ansible_collections.pyweb.deploy.plugins.module_utils.steps import ABSENT, PRESENT, StageError
+from ansible_collections.pyweb.deploy.plugins.module_utils.shown import ABSENT, PRESENT
+from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host

@@ -65,8 +65,8 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any])
     What the work returns is told too.
     """
     module.no_log_values.clear()  # what no_log keeps out of the journal, --diff may show
-    layout, files, steps = Layout(module.params["name"]), Files(module.check_mode), Steps(module.check_mode)
-    systemd = Systemd(module.run_command)
+    layout, systemd = Layout(module.params["name"]), Systemd(module.run_command)
+    files, steps = Files(module.check_mode, module._diff), Steps(module.check_mode)
 
     def service(slot: str) -> Service:
         return Service(module.run_command, f"{layout.name}-{slot}", module.params.get("health", {}))
@@ -87,8 +87,9 @@ def run_stage(module: AnsibleModule, work: Callable[[Host, AnsibleModule], Any])
         failure["reason"] = failure["msg"]
     result = {
         **more,
-        "changed": bool(files.diff or steps.changed),
+        "changed": bool(files.written or steps.changed),
         "steps": steps.entries,
+        "changes": [*files.written, *steps.things],
         "invocation": {"module_args": {"name": layout.name}},  # the texts are long, and in --diff where they differ
     }
     if module._diff:

@@ -8,13 +8,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
-from ansible_collections.pyweb.deploy.plugins.module_utils.files import diff_entry
+from ansible_collections.pyweb.deploy.plugins.module_utils import shown
+from ansible_collections.pyweb.deploy.plugins.module_utils.shown import ABSENT, PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-ABSENT, PRESENT = {"state": "absent"}, {"state": "present"}
 
 
 class StageError(Exception):
@@ -28,6 +26,8 @@ class Steps:
         self.check = check
         self.entries: list[dict[str, Any]] = []
         self.diff: list[dict[str, Any]] = []
+        self.things: list[str] = []
+        """What the steps changed that are no unit's."""
 
     @contextlib.contextmanager
     def step(self, step: str, unit: str) -> Iterator[bool]:
@@ -46,6 +46,7 @@ class Steps:
         needed: bool,
         action: Callable[[], object],
         *states: dict[str, str],
+        hidden: bool = False,
     ) -> None:
         """Take a step where it is needed; in check mode only say so. `thing` is what it changes.
 
@@ -56,7 +57,9 @@ class Steps:
             action()
         self.entries.append({"step": step, "changed": needed, "seconds": round(time.monotonic() - started, 2)})
         if needed:
-            self.diff.append(diff_entry(thing, *(states or (ABSENT, PRESENT))))
+            self.things.append(thing)
+            if not hidden:
+                self.diff.append(shown.states(thing, *(states or (ABSENT, PRESENT))))
 
     @property
     def changed(self) -> bool:

@@ -13,10 +13,11 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.pyweb.deploy.plugins.module_utils import symptoms
+from ansible_collections.pyweb.deploy.plugins.module_utils import code_diff, symptoms
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, FOR_ROOT
 from ansible_collections.pyweb.deploy.plugins.module_utils.health import Service, UnhealthyError
 from ansible_collections.pyweb.deploy.plugins.module_utils.module_names import look
+from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import SystemdError
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Host:
         self.service = service
         """Gives the service of a slot or of the check."""
 
-    def write(self, path: str, text: str) -> bool:
-        """Write a file of root's that everybody may read, and tell whether it differed."""
-        return self.files.file(path, text, FOR_ALL)
+    def write(self, path: str, text: str, **how: Any) -> bool:
+        """Write a file of root's that everybody may read, and tell whether it differed; `how` is for `Files.file`."""
+        return self.files.file(path, text, FOR_ALL, **how)
 
     def refuse(self, release: str, serving: str, problem: Exception) -> UnhealthyError:
         """Say why a release takes no traffic and what serves instead; it is kept in its directory too."""
@@ -97,6 +98,8 @@ class Check:
         """
         if self.plan["start"] or self.plan["misnamed_slot"]:
             self.make_room()
+        if self.host.files.shows:
+            self.compare()
         self.write()
         return self.ask() if self.plan["start"] else dict(self.plan["health"])
 
@@ -117,10 +120,24 @@ class Check:
         if not host.steps.check:
             host.service("check").wait_for_commands()
 
+    def compare(self) -> None:
+        """Show what differs from the release that serves, where no stage before this one had to write it."""
+        layout, diff = self.host.layout, self.host.files.diff
+        serving, names = Serving(layout, self.plan["serving"], self.plan["names"]), self.plan["names"]
+        code = layout.code(names.get("code", ""))
+        if "code" in self.plan["compare"] and serving.code not in ("", code):
+            diff += code_diff.compare(serving.code, code, code_diff.of_directory(code))
+        if "configuration" in self.plan["compare"]:
+            diff += serving.compare_files(layout.release(names["id"]))
+
     def write(self) -> None:
         """Write the units and the other files."""
+        layout = self.host.layout
+        serving = Serving(layout, self.plan["serving"], self.plan["names"])
+        started = {layout.slot(slot): slot for slot in ("check", self.plan["slot"])} if self.plan["start"] else {}
         for name, text in self.plan["units"].items():
-            self.host.write(os.path.join(self.host.layout.units, name), text)
+            before = serving.unit(started[name]) if name in started else None
+            self.host.write(os.path.join(layout.units, name), text, before=before)
         for path, text in self.plan["files"].items():
             self.host.write(path, text)
 
@@ -280,7 +297,7 @@ class Switch:
         A run that is killed before this begins the switch again.
         """
         mark = os.path.join(self.host.layout.release(self.plan["release"]), "served")
-        self.host.write(mark, as_json(self.policy["health"]))
+        self.host.write(mark, as_json(self.policy["health"]), hidden=True)
 
     def record(self) -> None:
         """Record what serves now and what served before, and by which policy."""

@@ -43,6 +43,18 @@ options:
         none.
     type: dict
     default: {}
+  names:
+    description:
+      - The release's C(id) and the digests of its C(code) and C(venv). Those of the release that serves are the same to
+        C(--diff), or each line with one of them would differ.
+    type: dict
+    default: {}
+  compare:
+    description: What of the release is there already, so that no stage before this one has shown how it differs.
+    type: list
+    elements: str
+    choices: [code, configuration]
+    default: []
   units:
     description: Texts of units by their names, for C(/etc/systemd/system).
     type: dict
@@ -73,6 +85,12 @@ steps:
   type: list
   elements: dict
   sample: [{step: start it in private, unit: shop-check.service, changed: true, seconds: 1.2}]
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/systemd/system/shop-green.service]
 health:
   description: The health check that it passed.
   returned: success
@@ -107,6 +125,8 @@ def main() -> None:
             "serving": {"type": "str", "default": ""},
             "misnamed_slot": {"type": "str", "default": ""},
             "start": {"type": "bool", "default": True},
+            "names": {"type": "dict", "default": {}},
+            "compare": {"type": "list", "elements": "str", "choices": ["code", "configuration"], "default": []},
             "units": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "dict", "default": {}, "no_log": True},
             "health": HEALTH,

@@ -72,6 +72,10 @@ options:
     description: Whether code that is there already is compared.
     type: bool
     default: false
+  serving:
+    description: Id of the release that serves until then, with which C(--diff) compares; empty for none.
+    type: str
+    default: ''
   archive:
     description: The packed code in Base64, as the action plugin gives it. Not for playbooks.
     type: str
@@ -101,6 +105,12 @@ steps:
   type: list
   elements: dict
   sample: [{step: create the user, changed: true, seconds: 0.1}]
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/shop/code/9d1f0c2b7a66]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -130,6 +140,7 @@ def main() -> None:
             "exclude": {"type": "list", "elements": "str", "default": []},
             "installs_packages": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
+            "serving": {"type": "str", "default": ""},
             "archive": {"type": "str", "default": "", "no_log": True},
             "archive_file": {"type": "path", "default": ""},
             "lease": LEASE,

@@ -60,6 +60,12 @@ steps:
   returned: always
   type: list
   elements: dict
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/var/lib/pyweb.deploy/packages]
 """
 
 import os

@@ -38,6 +38,16 @@ options:
     description: Whether systemd decrypts the secrets when the service starts. Needs systemd 250 or later.
     type: bool
     default: false
+  serving:
+    description: Id of the release that serves until then, with which C(--diff) compares; empty for none.
+    type: str
+    default: ''
+  names:
+    description:
+      - The release's C(id) and the digests of its C(code) and C(venv). Those of the release that serves are the same to
+        C(--diff), or each line with one of them would differ.
+    type: dict
+    default: {}
   payload:
     description: Texts and secrets, as the action plugin gives them. Not for playbooks.
     type: str
@@ -61,6 +71,12 @@ steps:
   type: list
   elements: dict
   sample: [{step: write the secrets, changed: true, seconds: 0.1}]
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/shop/releases/3fa92c1b0d4e]
 written:
   description: Names of the secrets that were written. Only where C(gunicorn_no_log) is off.
   returned: success
@@ -94,6 +110,8 @@ def main() -> None:
             "group": {"type": "str", "required": True},
             "links": {"type": "dict", "default": {}},
             "encrypt": {"type": "bool", "default": False},
+            "serving": {"type": "str", "default": ""},
+            "names": {"type": "dict", "default": {}},
             "payload": {"type": "str", "default": "", "no_log": True},
             "lease": LEASE,
         },

@@ -72,6 +72,12 @@ steps:
   type: list
   elements: dict
   sample: [{step: stop shop-blue.service, unit: shop-blue.service, changed: true, seconds: 1.2}]
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/shop, user shop]
 needed_by:
   description: Debian packages that apt would remove together with O(packages), since they need one of them.
   returned: success

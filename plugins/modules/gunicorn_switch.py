@@ -132,6 +132,12 @@ steps:
   type: list
   elements: dict
   sample: [{step: "point the alias at slot green", unit: shop.service, changed: true, seconds: 1.2}]
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/shop/previous, /opt/shop/current]
 reason:
   description: What is wrong, in one line. C(msg) says it too, with the traceback or the last lines of the journal.
   returned: failure

@@ -168,6 +168,12 @@ steps:
   sample:
     - {step: create the build user, changed: true, seconds: 0.12}
     - {step: install the packages, changed: true, seconds: 2.31}
+changes:
+  description: Paths and users that were changed, also those of which C(--diff) shows nothing.
+  returned: always
+  type: list
+  elements: str
+  sample: [user shop-build, /opt/shop/venvs/67fbea346fb3]
 failure:
   description:
     - What is known of a failed installation, from which the action plugin makes the message; C(free) are the bytes left
@@ -243,8 +249,8 @@ def main() -> None:
         module.fail_json(msg=str(problem), **problem.details)
     except OSError as problem:
         module.fail_json(msg=f"{request.name}: can't build the virtual environment: {problem}")
-    shown = {"diff": steps.diff} if module._diff else {}
-    module.exit_json(changed=steps.changed, path=request.place(request.venv), steps=steps.entries, **shown)
+    told = {"steps": steps.entries, "changes": steps.things, **({"diff": steps.diff} if module._diff else {})}
+    module.exit_json(changed=steps.changed, path=request.place(request.venv), **told)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit
-from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT, SLOTS, USER_COMMENT
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import (
+    ID_PLACEHOLDER,
+    LAYOUT,
+    SLOT_PLACEHOLDER,
+    SLOTS,
+    USER_COMMENT,
+)
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import short_digest
 from ansible_collections.pyweb.deploy.plugins.module_utils.systemd import BUSY
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import bind, difference, firewall
@@ -24,10 +30,6 @@ SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 OLDEST_PYTHON = (3, 10)
 UNIT_DIRECTORY = "/etc/systemd/system"
 LOG_ROTATION = "/etc/logrotate.d/pyweb.deploy-{name}"
-
-ID_PLACEHOLDER = "@release@"
-SLOT_PLACEHOLDER = "@slot@"
-"""What the slot's unit is rendered with before the id of the release and its slot are known."""
 
 RETURN_WATCH = 1
 """Seconds for which a release that is gone back to is watched: it has served before, and there may be a hurry."""
@@ -124,6 +126,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
         "watch": min(policy["health"]["watch"], RETURN_WATCH if restore else sys.maxsize),
         "public": [{key: address[key] for key in ("host", "port", "path")} for address in desired["addresses"]],
         "serving": serving,
+        "names": {"id": identity, "code": desired["code"], "venv": desired["venv"]},
         "misnamed_slot": live if observed["live"] != live else "",
         "slot": slot,
         "old_slot": live if switch else "",
@@ -160,6 +163,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
     plan["prepare"] = bool(lacking) or plan["create_user"] or force
     plan["check"] = bool(switch or plan["units"] or log_rotation or plan["misnamed_slot"])
     plan["stages"] = _stages(desired, observed, plan)
+    plan["compare"] = _unshown(desired, plan)
     plan["work"] = bool(plan["stages"])
     plan["ask_ufw"] = bool(plan["firewall"] or plan["obsolete_rules"])
     plan["summary"] = [*_summary(desired, observed, plan), *firewall.notes(desired, observed, plan)]
@@ -183,6 +187,15 @@ def _stages(desired: Mapping[str, Any], observed: Mapping[str, Any], plan: Mappi
         "withdraw": plan["obsolete_rules"],
     }
     return [name for name, needed in stages.items() if needed]
+
+
+def _unshown(desired: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """What differs from the release that serves and is there already, so that no stage writes it and shows how."""
+    there = {
+        "code": not plan["bring_code"] and not desired["existing"],
+        "configuration": "release" not in plan["stages"],
+    }
+    return [name for name, needed in there.items() if needed and plan["switch"]]
 
 
 def release_id(desired: Mapping[str, Any]) -> str:

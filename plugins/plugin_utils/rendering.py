@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.pyweb.deploy.plugins.module_utils.layout import ID_PLACEHOLDER, SLOT_PLACEHOLDER
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import Release
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import ID_PLACEHOLDER, SLOT_PLACEHOLDER
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import environment_line, python_literal
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import ROLE
 from jinja2 import Environment, FileSystemLoader, StrictUndefined

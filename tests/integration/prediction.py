@@ -13,6 +13,9 @@ from ansible_collections.pyweb.deploy.tests.rig import Play, Server
 CALLBACK = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl"}
 """Environment of a run that `read` understands."""
 
+PARTLY_KNOWN = ("gunicorn_packages", "gunicorn_firewall")
+"""Modules whose real run shows more: what apt says, which Debian packages came along."""
+
 MODULES = {"gunicorn_firewall": "ufw"}
 """What a module changes, where its result names no path."""
 
@@ -27,14 +30,6 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.task} [{self.label}]" if self.label else self.task
-
-    @property
-    def text(self) -> list[tuple[str, str]]:
-        """What ``--diff`` shows of a file, before and after, but for the second in which it was made."""
-        parts = self.result.get("diff") or []
-        parts = [part for part in (parts if isinstance(parts, list) else [parts]) if isinstance(part.get("after"), str)]
-        texts = [(part.get("before", ""), part["after"]) for part in parts]
-        return [(before, re.sub(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", "NOW", after)) for before, after in texts]
 
     @property
     def thing(self) -> str:
@@ -57,11 +52,13 @@ class Told:
     changes: list[Change]
     plan: list[str]
     count: int
+    diff: list[dict[str, str]]
+    """What ``--diff`` shows, but for `PARTLY_KNOWN`."""
 
 
 def read(play: Play) -> Told:
     """Read the output of a run with `CALLBACK`."""
-    changes, plan, count = [], [], 0
+    changes, plan, count, diff = [], [], 0, []
     for line in play.output.splitlines():
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("_event") == "v2_playbook_on_stats":
@@ -75,26 +72,24 @@ def read(play: Play) -> Told:
             for item in result.get("results", [result]):
                 if item["changed"]:
                     changes += changes_of(task, {"action": result["action"], **item})
-    return Told(changes, plan, count)
+                    if not result["action"].endswith(PARTLY_KNOWN):
+                        diff += item["diff"]
+    return Told(changes, plan, count, diff)
 
 
 def changes_of(task: str, result: dict[str, Any]) -> list[Change]:
     """Give the change that a result tells of; one that tells of several files, a change for each of them."""
     action = str(result["action"]).rpartition(".")[2]
     if action == "gunicorn_firewall":
-        return [Change(task, step["step"], {**result, "diff": []}) for step in result["steps"] if step["changed"]]
-    changes = [
-        Change(task, diff["after_header"], {**result, "dest": diff["after_header"], "diff": diff})
-        for diff in result["diff"]
-        if "after_header" in diff  # apt tells of packages
-    ]
+        return [Change(task, step["step"], result) for step in result["steps"] if step["changed"]]
+    changes = [Change(task, thing, {**result, "dest": thing}) for thing in result["changes"]]
     changes += [
-        Change(task, step["step"], {**result, "unit": step["unit"], "diff": []})
+        Change(task, step["step"], {**result, "unit": step["unit"]})
         for step in result["steps"]
-        if "unit" in step  # what is about something else is in the diff
+        if "unit" in step  # what is about something else is a change already
     ]
     if action == "gunicorn_packages":
-        changes.append(Change(task, "packages", {**result, "thing": "packages", "diff": []}))
+        changes.append(Change(task, "packages", {**result, "thing": "packages"}))
     return changes
 
 

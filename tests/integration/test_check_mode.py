@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pyweb.deploy.plugins.module_utils.serving import FILES
 from ansible_collections.pyweb.deploy.tests.rig import KILL_MODULE, Play, fresh_server
 
 from .conftest import APPLICATION, EACH_RELEASE, ROOT, Controller, Server, slot
@@ -35,11 +36,6 @@ COMES_ALONG = {
     "unit hello-green": ["unit hello.socket"],
 }
 """What changes because something else does, which was told."""
-
-PARTLY_KNOWN = {
-    "/var/lib/pyweb.deploy/packages": "check mode doesn't know which Debian packages come along with those asked for",
-}
-"""Files that check mode knows the change of, but not the whole text, with the reason."""
 
 Variables = dict[str, Any]
 
@@ -274,16 +270,19 @@ def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, chan
     print(told)
     assert [str(each) for each in predicted.changes] == [str(each) for each in done.changes]
     assert predicted.count == done.count
-    for each, same in zip(predicted.changes, done.changes, strict=True):
-        assert each.text == same.text or each.thing in PARTLY_KNOWN, f"the diff of {each}"
+    assert predicted.diff == done.diff
     assert predicted.plan[: len(done.plan)] == done.plan
     assert done.plan or not done.count
 
+    texts = {each["after_header"]: each["after"] for each in predicted.diff if "after" in each}
+    release = site.server.run("readlink -f /opt/hello/current", check=False)
+    if change == "going back":
+        assert f"{release}/gunicorn.conf.py" in texts, "the diff shows a configuration that nobody writes"
     if (state, change) in (("converged", "nothing"), ("converged", "force")):
         assert done.count == 0
     if state == "fresh":
-        diffs = [after for each in predicted.changes for _before, after in each.text]
-        assert any("\nworkers = 2\n" in after for after in diffs), "the diff shows the configuration"
+        assert "\nworkers = 2\n" in texts[f"{release}/gunicorn.conf.py"], "the diff shows the configuration"
+        assert texts.keys() == {f"{release}/{name}" for name in FILES}, "and of the rest a line"
     if change != "remove":
         assert site.server.get(port=int(site.wanted["gunicorn_bind"][0].rpartition(":")[2])) == "Hello, World!"
 
@@ -295,3 +294,32 @@ def test_what_is_predicted_happens_and_nothing_else(site: Site, state: str, chan
     for secret in ("hush-", "hi-"):
         assert secret not in told
     assert "hush-" not in check.output + real.output
+
+
+def test_the_diff_of_a_word(site: Site) -> None:
+    """What a reviewer reads of a change of the code and of a setting: their lines, and nothing else."""
+    site.playbook = SITE
+    site.converge()
+    old = site.server.run("readlink -f /opt/hello/current/code /opt/hello/current").split()
+    code = site.code / "wsgi.py"
+    code.write_text(code.read_text().replace("Greet the visitor", "Welcome the visitor"))
+    timeout = site.wanted["gunicorn_settings"].get("timeout", 30)
+    site.want(gunicorn_settings={"workers": 2, "timeout": timeout + 1})
+    shown = []
+    for arguments in (["--check"], []):
+        play = site.controller.play(site.server, site.wanted, "--diff", *arguments)
+        assert play, play.output
+        lines = [line for line in play.output.splitlines() if line[:1] in ("+", "-", "/")]
+        shown.append([line for line in lines if not line.endswith(": present -> absent")])  # what is old enough goes
+    new = site.server.run("readlink -f /opt/hello/current/code /opt/hello/current").split()
+    assert shown[0] == shown[1], "it is predicted"
+    assert shown[1] == [
+        f"--- before: {old[0]}/wsgi.py",
+        f"+++ after: {new[0]}/wsgi.py",
+        '-    """Greet the visitor."""',
+        '+    """Welcome the visitor."""',
+        f"--- before: {old[1]}/gunicorn.conf.py",
+        f"+++ after: {new[1]}/gunicorn.conf.py",
+        f"-timeout = {timeout}",
+        f"+timeout = {timeout + 1}",
+    ]

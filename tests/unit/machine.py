@@ -365,9 +365,9 @@ class PlayedFiles(Files):
     def _call(self, act: Callable[[], Any]) -> Any:
         return self.machine.call(act, OSError(28, "No space left on device", "/opt"))
 
-    def file(self, path: str, text: str, wanted: Attributes, force: bool = True) -> bool:
+    def file(self, path: str, text: str, wanted: Attributes, force: bool = True, **how: Any) -> bool:
         attributes = Attributes(mode=wanted.mode)
-        return bool(self._call(lambda: super(PlayedFiles, self).file(path, text, attributes, force)))
+        return bool(self._call(lambda: super(PlayedFiles, self).file(path, text, attributes, force, **how)))
 
     def link(self, path: str, wanted: str) -> None:
         self._call(lambda: super(PlayedFiles, self).link(path, wanted))

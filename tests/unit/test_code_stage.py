@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import tempfile
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 from ansible.playbook.task import Task
 from ansible_collections.pyweb.deploy.plugins.action import gunicorn_code as action
-from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, package_list, source
+from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, code_diff, package_list, source
 from ansible_collections.pyweb.deploy.plugins.module_utils.code_stage import CodeStage
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import Files
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import LAYOUT, OWNED, Layout, is_free
 from ansible_collections.pyweb.deploy.plugins.module_utils.release_stage import ReleaseStage
+from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError, Steps
-from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Host
+from ansible_collections.pyweb.deploy.plugins.module_utils.switch import Check, Host
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import archive
 from ansible_collections.pyweb.deploy.tests.unit.machine import Faulty, Killed
 
@@ -59,8 +61,9 @@ def pack(tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr(action.ActionModule, "_fixup_perms2", lambda _self, _paths: None)
     monkeypatch.setattr(action.ActionModule, "_execute_module", lambda _self, module_args, **_rest: module_args)
 
-    def run(check_mode: bool = False, **arguments: Any) -> Data:
-        task = Task.load({"name": "Code", "pyweb.deploy.gunicorn_code": arguments, "check_mode": check_mode})
+    def run(check_mode: bool = False, diff: bool = False, **arguments: Any) -> Data:
+        said = {"check_mode": check_mode, "diff": diff}
+        task = Task.load({"name": "Code", "pyweb.deploy.gunicorn_code": arguments, **said})
         shell = SimpleNamespace(tmpdir="/tmp/there", join_path=lambda *parts: "/".join(parts))
         plugin = action.ActionModule(task, SimpleNamespace(_shell=shell, become=None), SimpleNamespace(), *[None] * 3)
         try:
@@ -90,6 +93,7 @@ def test_a_large_archive_is_sent_ahead(pack: Pack, app: Path, sent: list[str], m
     assert sent == ["/tmp/there/code.tar.gz"]
     assert "archive_file" not in pack(check_mode=True, **arguments(app))
     assert len(sent) == 1
+    assert pack(check_mode=True, diff=True, **arguments(app))["archive_file"] == sent[1], "--diff looks into it"
 
 
 @pytest.mark.parametrize("given", [{"digest": ""}, {"src": ""}])
@@ -138,8 +142,8 @@ class Machine(Faulty):
         monkeypatch.setattr(Files, "set_attributes", lambda *_arguments: None)
 
     def faulty(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            return self.call(lambda: original(*arguments), OSError(28, "No space left on device", "/opt"))
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self.call(lambda: original(*arguments, **named), OSError(28, "No space left on device", "/opt"))
 
         return call
 
@@ -182,7 +186,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def plan(pack: Pack, app: Path) -> Data:
     comment = "Gunicorn application shop (pyweb.deploy)"
     given = pack(**arguments(app), user_comment=comment, group="shop", check_config="import sys\n")
-    return {"archive": "", "archive_file": "", "installs_packages": True, **given}
+    return {"archive": "", "archive_file": "", "installs_packages": True, "serving": "", **given}
 
 
 def changes(host: Host) -> list[str]:
@@ -255,6 +259,134 @@ def test_what_an_interrupted_run_left_is_removed(machine: Machine, plan: Data) -
     assert not (place / "half").exists()
 
 
+# What --diff shows
+
+
+def shown(diff: list[Data], home: str = "/opt/nothing") -> list[str]:
+    """Lines that ``--diff`` shows, without the path of `home`; of a text, its paths and the lines that differ."""
+    lines = []
+    for part in diff:
+        if "prepared" in part:
+            lines.append(part["prepared"].rstrip("\n"))
+            continue
+        old, new = (part[key].splitlines() for key in ("before", "after"))
+        lines.append(f"{part['before_header']} -> {part['after_header']}")
+        lines += [f"-{line}" for line in old if line not in new] + [f"+{line}" for line in new if line not in old]
+    return [line.replace(os.path.join(home, ""), "") for line in lines]
+
+
+@pytest.fixture
+def serve(machine: Machine) -> Callable[..., None]:
+    """Record that a release serves; give what the stage needs to know of it."""
+
+    def record(identity: str = "r0", **rest: Any) -> None:
+        files = {"gunicorn.conf.py": rest.pop("conf", ""), "environment": rest.pop("environment", "")}
+        place = Path(machine.layout.release(identity))
+        place.mkdir(parents=True)
+        for name, text in files.items():
+            (place / name).write_text(text)
+        (place / "release.json").write_text(json.dumps({"id": identity, "existing": "", **rest}))
+
+    return record
+
+
+Edit = Callable[[Path], Any]
+Show = Callable[..., list[str]]
+
+
+@pytest.fixture
+def show(machine: Machine, plan: Data, pack: Pack, app: Path, serve: Callable[..., None]) -> Show:
+    """Deploy the code, change it and tell what ``--diff`` shows of the second deploy: the same in check mode."""
+
+    def run(edit: Edit, *exclude: str, **record: Any) -> list[str]:
+        machine.deploy(plan)
+        serve(**{"code": plan["digest"], **record})
+        edit(app)
+        wanted = {**plan, "serving": "r0", **pack(**arguments(app, *exclude))}
+        predicted, real = machine.deploy(wanted, check=True).files, machine.deploy(wanted).files
+        assert real.diff == predicted.diff
+        lines = shown(real.diff, machine.layout.code(""))
+        return [line.replace(plan["digest"], "OLD").replace(wanted["digest"], "NEW") for line in lines]
+
+    return run
+
+
+def test_of_a_first_deploy_the_size(machine: Machine, plan: Data) -> None:
+    for check in (True, False):
+        found = machine.deploy(plan, check=check).files
+        assert shown(found.diff, machine.layout.home) == [f"code/{plan['digest']}: new, 3 files, 18 bytes"]
+
+
+def test_of_changed_code_the_lines(show: Show) -> None:
+    assert show(lambda app: (app / "wsgi.py").write_text("app = 2\n")) == [
+        "OLD/wsgi.py -> NEW/wsgi.py",
+        "-app = 1",
+        "+app = 2",
+    ]
+
+
+def test_of_other_files_their_names(show: Show) -> None:
+    def edit(app: Path) -> None:
+        (app / "logo.png").write_bytes(b"\x89PNG\0")
+        (app / "start").chmod(0o644)
+        (app / "latest").unlink()
+        (app / "latest").symlink_to("start")
+        (app / "another").symlink_to("start")
+        (app / "tests/test_app.py").unlink()
+
+    assert show(edit) == [
+        "NEW/another: new, link to start",
+        "NEW/latest: link to wsgi.py -> link to start",
+        "NEW/logo.png: new, 5 bytes",
+        "NEW/start: mode 0755 -> 0644",
+        "OLD/tests/test_app.py: removed, 0 bytes",
+    ]
+
+
+def test_what_is_excluded_is_not_shown(show: Show) -> None:
+    def edit(app: Path) -> None:
+        (app / "start").write_text("PASSWORD=hush\n")
+        (app / "tests/test_app.py").write_text("PASSWORD = 'hush'\n")
+
+    assert show(edit, "tests", "start") == [
+        "OLD/start: removed, 10 bytes",
+        "OLD/tests/test_app.py: removed, 0 bytes",
+    ], "what was there before is named"
+
+
+@pytest.mark.parametrize("record", [{"existing": "/srv/app"}, {"code": "gone"}])
+def test_code_that_is_not_there_to_compare(show: Show, record: Data) -> None:
+    assert show(lambda app: (app / "wsgi.py").write_text("app = 2\n"), **record) == ["NEW: new, 3 files, 18 bytes"]
+
+
+def test_of_many_changes_the_first(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_diff, "MOST_LINES", 3)
+    monkeypatch.setattr(code_diff, "MOST_NAMES", 3)
+
+    def edit(app: Path) -> None:
+        (app / "start").write_text("#!/bin/bash\n")
+        (app / "wsgi.py").write_text("app = 2\n")
+        for name in "xyz":
+            (app / name).write_text("")
+
+    assert show(edit) == [
+        "OLD/start -> NEW/start",
+        "-#!/bin/sh",
+        "+#!/bin/bash",
+        "NEW/wsgi.py: 8 bytes -> 8 bytes, not shown: more than 3 changed lines or 1 MiB in all",
+        "NEW/x: new, 0 bytes",
+        "NEW/y: new, 0 bytes",
+        "and 1 more of which nothing is shown",
+    ]
+
+
+def test_nobody_looks_where_nothing_is_shown(machine: Machine, plan: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_diff, "compare", lambda *_arguments: pytest.fail("nobody asked"))
+    host = Host(machine.layout, None, Files(False, shows=False), Steps(False), None)  # type: ignore[arg-type]
+    CodeStage(host, plan, machine.run).run()
+    assert host.files.written
+
+
 FAULTS = ("fails", "before", "after")
 
 
@@ -291,13 +423,20 @@ PAYLOAD: Data = {
     "secrets": {},
     "record": '{"id": "r1"}\n',
 }
-RELEASE: Data = {"release": "r1", "group": "shop", "links": {"code": "../../code/c1"}, "encrypt": False}
+RELEASE: Data = {
+    "release": "r1",
+    "group": "shop",
+    "links": {"code": "../../code/c1"},
+    "encrypt": False,
+    "serving": "",
+    "names": {"id": "r1", "code": "c1", "venv": "v1"},
+}
 
 
-def write_release(machine: Machine, check: bool = False) -> Host:
+def write_release(machine: Machine, check: bool = False, payload: Data = PAYLOAD, **other: Any) -> Host:
     """Run the stage that writes it."""
     host = Host(machine.layout, None, Files(check), Steps(check), None)  # type: ignore[arg-type] # it uses neither
-    ReleaseStage(host, RELEASE, PAYLOAD, machine.run).run()
+    ReleaseStage(host, {**RELEASE, **other}, payload, machine.run).run()
     return host
 
 
@@ -309,6 +448,114 @@ def test_a_release_is_written_once(machine: Machine) -> None:
     place = Path(machine.layout.release("r1"))
     assert {path.name for path in place.iterdir()} == {"gunicorn.conf.py", "environment", "code", "release.json"}
     assert changes(write_release(machine)) == []
+
+
+def test_of_a_first_configuration_all_is_shown(machine: Machine) -> None:
+    os.makedirs(machine.layout.release(""))
+    lines = shown(write_release(machine).files.diff, machine.layout.release(""))
+    assert lines == ["/dev/null -> r1/gunicorn.conf.py", "+workers = 2", "/dev/null -> r1/environment", "+A=1"]
+
+
+CONF = "chdir = '/opt/shop/code/{code}'\nPATH=/opt/shop/venvs/{venv}\nworkers = {workers}\n"
+
+
+def test_a_configuration_is_shown_beside_that_which_serves(machine: Machine, serve: Callable[..., None]) -> None:
+    """Digests differ in each release: that says nothing."""
+    serve(code="c0", venv="v0", conf=CONF.format(code="c0", venv="v0", workers=1), environment='A="1"\n')
+    payload = {
+        **PAYLOAD,
+        "files": {"gunicorn.conf.py": CONF.format(code="c1", venv="v1", workers=2), "environment": 'A="1"\n'},
+    }
+    for check in (True, False):
+        found = write_release(machine, check, payload, serving="r0").files
+        assert shown(found.diff, machine.layout.release("")) == [
+            "r0/gunicorn.conf.py -> r1/gunicorn.conf.py",
+            "-workers = 1",
+            "+workers = 2",
+        ]
+        assert len(found.written) == 5
+    path = Path(machine.layout.release("r1"), "gunicorn.conf.py")
+    path.write_text("by hand\n")
+    found = write_release(machine, payload=payload, serving="r0").files
+    lines = shown(found.diff, machine.layout.release(""))
+    assert lines[:2] == ["r1/gunicorn.conf.py -> r1/gunicorn.conf.py", "-by hand"]
+
+
+def test_what_a_variable_held_that_is_gone_is_not_shown(machine: Machine, serve: Callable[..., None]) -> None:
+    """It may be a secret from now on."""
+    serve(code="c1", venv="v1", environment='GONE="hush \\"B=\nhush"\nHI="1"\n')
+    payload = {**PAYLOAD, "files": {"environment": 'HI="2"\n'}}
+    lines = shown(write_release(machine, payload=payload, serving="r0").files.diff, machine.layout.release(""))
+    assert lines == ["r0/environment -> r1/environment", "-GONE=...", '-HI="1"', '+HI="2"']
+
+
+def test_a_record_that_nobody_can_read_stops_nothing(machine: Machine, serve: Callable[..., None]) -> None:
+    serve()
+    Path(machine.layout.release("r0"), "release.json").write_text("{")
+    assert shown(write_release(machine, serving="r0").files.diff)[0].startswith("/dev/null -> ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may keep them")
+def test_secrets_of_a_new_release_are_not_worth_a_line(machine: Machine) -> None:
+    """Each release has them; it is one when they are put right."""
+    os.makedirs(machine.layout.release(""))
+    payload, place = {**PAYLOAD, "secrets": {"TOKEN": "hush"}}, os.path.join(machine.layout.release("r1"), "secrets")
+    for check in (True, False):
+        steps = write_release(machine, check, payload).steps
+        assert (steps.things, steps.diff) == ([place], [])
+    os.unlink(os.path.join(place, "TOKEN"))
+    assert shown(write_release(machine, payload=payload).steps.diff) == [f"{place}: absent -> present"]
+
+
+# What is there already, as for going back
+
+
+UNIT = """[Service]
+Environment=GUNICORN_RELEASE=@release@
+WorkingDirectory=/opt/shop/code/{}
+Sockets=shop-@slot@.socket
+"""
+
+
+def test_a_unit_is_shown_beside_that_which_serves(machine: Machine, serve: Callable[..., None]) -> None:
+    names = {"id": "r1", "code": "c1", "venv": "v1"}
+    serve(code="c0", venv="v1", slot_unit=UNIT.format("c0") + "Nice=1\n", check_unit=UNIT.format("c0"))
+    serving = Serving(machine.layout, "r0", names)
+    unit = UNIT.format("c1").replace("@release@", "r1").replace("@slot@", "green")
+    path, before = serving.unit("green")
+    assert (path, before) == (f"{machine.layout.units}/shop-blue.service", f"{unit}Nice=1\n".encode())
+    path, before = serving.unit("check")
+    assert (path, before) == (f"{machine.layout.units}/shop-check.service", unit.replace("green", "check").encode())
+    assert Serving(machine.layout, "", names).unit("green").content is None
+    units = {"shop-green.service": unit, "shop-check.service": unit.replace("green", "check"), "shop.socket": "new\n"}
+    plan = {"serving": "r0", "names": names, "slot": "green", "units": units, "files": {}}
+    for start, wanted in ((True, ["shop-blue.service -> shop-green.service", "-Nice=1"]), (False, [])):
+        host = Host(machine.layout, None, Files(True), Steps(True), None)  # type: ignore[arg-type]
+        Check(host, {**plan, "start": start}).write()
+        lines = shown(host.files.diff, machine.layout.units)
+        assert [line for line in lines if "new, " not in line] == wanted, "what is put right is beside what was there"
+        assert len(host.files.written) == 3
+
+
+def test_going_back_shows_what_differs(machine: Machine, plan: Data, pack: Pack, app: Path, serve: Any) -> None:
+    """No stage writes it: the check, which comes first then, shows it."""
+    os.makedirs(machine.layout.units)
+    machine.deploy(plan)
+    serve("r1", code=plan["digest"], conf="workers = 1\n", environment='TOKEN="hush"\n')
+    (app / "wsgi.py").write_text("app = 2\n")
+    newer = {**plan, **pack(**arguments(app))}
+    machine.deploy(newer)
+    serve("r2", code=newer["digest"], conf="workers = 2\n")
+    names = {"id": "r1", "code": plan["digest"], "venv": ""}
+    check = {"slot": "blue", "start": True, "serving": "r2", "names": names, "units": {}, "files": {}}
+    for compare, wanted in (
+        (["code"], ["-app = 2", "+app = 1"]),
+        (["configuration"], ["-workers = 2", "+workers = 1", "+TOKEN=..."]),
+        ([], []),
+    ):
+        host = Host(machine.layout, None, Files(True), Steps(True), None)  # type: ignore[arg-type]
+        Check(host, {**check, "compare": compare}).compare()
+        assert [line for line in shown(host.files.diff) if " -> " not in line] == wanted
 
 
 def test_a_release_is_complete_when_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -412,7 +412,7 @@ def test_check_mode_predicts_and_touches_nothing(host: Host) -> None:
     real = stage(host).run(check=False)
     assert [step["changed"] for step in predicted.entries] == [step["changed"] for step in real.entries]
     assert predicted.diff == real.diff
-    assert predicted.diff[-1]["before_header"] == str(host.root / "opt/shop/venvs/v1")
+    assert predicted.things == real.things == ["user shop-build", str(host.root / "opt/shop/venvs/v1")]
     assert not stage(host).run(check=True).changed
 
 

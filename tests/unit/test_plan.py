@@ -273,6 +273,22 @@ def test_new_settings(desired: Data, observed: Data, name: str, said: str) -> No
     assert plan["summary"][1] == f"what differs: {said}"
 
 
+@pytest.mark.parametrize(
+    ("code", "there", "compare"),
+    [("dddddddddddd", [], []), ("dddddddddddd", ["dddddddddddd"], ["code"]), ("", [], [])],
+    ids=["brought", "there already", "nothing to do"],
+)
+def test_what_no_stage_writes_is_compared(
+    desired: Data, observed: Data, code: str, there: list[str], compare: list[str]
+) -> None:
+    """Else --diff would not show it."""
+    desired["code"] = code or desired["code"]
+    observed["code"] += there
+    plan = make_plan(desired, observed)
+    assert plan["compare"] == compare
+    assert plan["names"] == {"id": plan["id"], "code": desired["code"], "venv": desired["venv"]}
+
+
 def test_a_setting_with_its_old_and_its_new_value(desired: Data, observed: Data) -> None:
     desired["release_files"]["gunicorn.conf.py"] = "timeout = 45\n"
     desired.update(code="dddddddddddd", settings={"timeout": 45}, environment=["A", "B"])
@@ -1157,7 +1173,7 @@ def test_going_back(desired: Data, bare: Data, before: Data, release: str) -> No
     plan = make_plan(back(release), observed)
     serving = release_id(desired)
     assert plan["problems"] == []
-    assert plan["stages"] == ["check", "switch"]
+    assert (plan["stages"], plan["compare"]) == (["check", "switch"], ["code", "configuration"])
     assert not any(plan[part] for part in ("prepare", "bring_code", "venv", "create_user", "missing_packages"))
     assert (plan["id"], plan["serving"], plan["previous"]) == (OLD, serving, serving)
     assert (plan["switch"], plan["slot"], plan["old_slot"], plan["work"]) == (True, "blue", "green", True)

@@ -448,7 +448,8 @@ def test_only_paths(module: Callable[..., Data], tmp_path: Path) -> None:
     for check in (True, False):
         result = module(paths=[str(tmp_path / "venvs/v1"), str(tmp_path / "gone")], _ansible_check_mode=check)
         assert (result["changed"], result["steps"], result["needed_by"]) == (True, [], [])
-        assert [each["before_header"] for each in result["diff"]] == [str(tmp_path / "venvs/v1")]
+        assert result["changes"] == [str(tmp_path / "venvs/v1")]
+        assert result["diff"] == [{"prepared": f"{tmp_path}/venvs/v1: present -> absent\n"}]
     assert os.listdir(tmp_path / "venvs") == []
     assert module(paths=[str(tmp_path / "venvs/v1")])["changed"] is False
 
@@ -477,7 +478,7 @@ def test_a_user(module: Callable[..., Data]) -> None:
     for check in (True, False):
         result = module(users=["shop"], _ansible_check_mode=check)
         assert (result["changed"], [step["step"] for step in result["steps"]]) == (True, ["remove the user shop"])
-        assert [each["before_header"] for each in result["diff"]] == ["user shop"]
+        assert (result["changes"], result["diff"]) == (["user shop"], [{"prepared": "user shop: present -> absent\n"}])
     result = module(users=["shop"])
     assert (result["changed"], result["diff"]) == (False, [])
 
