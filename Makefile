@@ -73,7 +73,7 @@ images: ## Make the servers' images (PYWEB_RELEASES="debian12 debian13")
 	@rig/image $(PYWEB_RELEASES) $(PYWEB_RELEASES:%=%-ready)
 
 .PHONY: format
-format: setup ## Let ruff format and mend the Python code
+format: setup ## Let ruff format and fix the Python code
 	@ruff check --fix-only
 	@ruff format
 

@@ -55,6 +55,8 @@ def policy_changes(observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list
     if health:
         asked = f"; release {plan['id']} is asked first" if plan["ask"] else ""
         lines.append(f"the health check changes ({health}){asked}")
+    if old["firewall"] != new["firewall"] and not (plan["firewall"] or plan["obsolete_rules"]):
+        lines.append("whom the firewall lets in changes in policy.json; no rule does")
     if old["keep"] != new["keep"]:
         lines.append(f"releases to keep: {old['keep']} -> {new['keep']}")
     return lines

@@ -71,7 +71,7 @@ For comparison, a restart (`systemctl restart`) instead of a deploy:
 ## Broken releases
 
 Each play failed, and said why. The old release served on. Where a release passed its check and was found out beside
-the old one, it answered too until then. *Mended* is the next good deploy.
+the old one, it answered too until then. *Fixed* is the next good deploy.
 
 {broken}
 

@@ -133,15 +133,15 @@ def test_a_broken_release_reaches_nobody(site: Site, broken: Broken, full: bool)
     assert states.count("active") == 1, states
     assert states[2] in ("inactive", "failed"), states
     if full:
-        mend(site)
+        fix(site)
 
 
 @pytest.mark.parametrize("site", WORKER_CLASSES[:1], indirect=True)
 def test_after_broken_releases_a_good_one_deploys(site: Site) -> None:
-    mend(site)
+    fix(site)
 
 
-def mend(site: Site) -> None:
+def fix(site: Site) -> None:
     """Deploy a good release."""
     old = site.mark
     site.mark = "fixed" if old != "fixed" else "fixed-again"
@@ -177,4 +177,4 @@ def test_a_release_that_is_killed_loses_what_it_was_answering_and_no_more(site: 
         assert len(moments) <= CONNECTIONS, "one on each connection at the most"
         assert not moments or max(moments) - min(moments) < done.limit, "all at once"
         assert counts.longest_gap < done.limit
-    mend(site)
+    fix(site)

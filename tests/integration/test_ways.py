@@ -122,8 +122,8 @@ def test_a_persistent_fact_cache(run: Run, server: Server, application: Path, tm
     in_each_mode(server, application, "Later", cached)
     server.run("rm /opt/hello/current")
     write(application, "Later")
-    mended = cached()
-    assert mended, mended.output
+    fixed = cached()
+    assert fixed, fixed.output
     assert server.run("test -e /opt/hello/current/release.json && echo there") == "there", "it looked again"
 
 

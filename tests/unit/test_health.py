@@ -769,7 +769,7 @@ def test_a_bad_answer_in_the_watch(run: Run, clock: Clock, questions: list[Addre
 
 
 def test_what_an_older_service_answers_at_the_public_addresses_is_not_its_fault(run: Run) -> None:
-    """It shares them until the new one is healthy; its own failure may be what the new one mends."""
+    """It shares them until the new one is healthy; its own failure may be what the new one fixes."""
     left = run(Host([ACTIVE], watch=5, public=PUBLIC), lambda address: OK if address["path"] == PRIVATE else WRONG)
     assert left.failed is False
 

@@ -3,7 +3,7 @@
 
 Runs with the interpreter of the venv, as the user of the service, in the directory of the code. What a setting is
 called and what it accepts comes from Gunicorn's own registry, so this file needs no change for another release of it.
-Gunicorn checks types; this names the variable of the role to mend, and adds what Gunicorn lets pass: unknown settings,
+Gunicorn checks types; this names the variable of the role to fix, and adds what Gunicorn lets pass: unknown settings,
 the worker class, the log level, addresses, files. With --app it imports the application too. Every problem is one line
 on standard error; the exit status is 1 where there is one.
 """
