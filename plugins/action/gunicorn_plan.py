@@ -86,7 +86,8 @@ class ActionModule(ActionBase):
             release_lock(self, wanted.name, task_vars)
         if problems:
             row = {key: found.get(key, "") for key in ("name", "serving", "id")}  # for the summary at the end of a run
-            fail(first_line("\n".join(problems)), "\n".join(problems), **row)
+            message = "\n".join(problems)
+            fail(first_line(message), message, **row)
         told = kept(answer)
         ignored = validation.ignored(application.like_ours(task_vars))
         told["warnings"] = [*told.get("warnings", []), *ignored, *found.pop("unheard", [])]
@@ -170,7 +171,8 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
         plan = make_plan(release.desired(vars(texts)), observed)
         details = {} if plan["problems"] else for_stages(release, bool(plan["bring_code"]))
         if plan["summary"]:
-            plan["summary"], details["unheard"] = [*plan["summary"], *unread(release)], unheard(release)
+            notes, details["unheard"] = unread(release)
+            plan["summary"] = [*plan["summary"], *notes]
     return {
         **plan,
         "token": uuid.uuid4().hex,
@@ -184,18 +186,17 @@ def decide(wanted: Wanted, observed: Data, check_mode: bool = False) -> Data:
     }
 
 
-def unread(release: Release) -> list[str]:
-    """Say what a configuration file says that Gunicorn would read, were it not for the role's."""
-    path = "" if release.app.conf_file else release.source["conf_file"]
-    return configuration.notes(path, release.source["conf"]) if path else []
+def unread(release: Release) -> tuple[list[str], list[str]]:
+    """Say what a configuration file says that Gunicorn would read, were it not for the role's.
 
-
-def unheard(release: Release) -> list[str]:
-    """Warn where that file says another address than the role's default, as one that no other machine reaches."""
-    app, path = release.app, "" if release.app.conf_file else release.source["conf_file"]
-    if not path or app.bind != variables.defaults()["gunicorn_bind"]:
-        return []
-    return configuration.unheard(path, release.source["conf"], app.name, app.bind)
+    The second list warns where it says another address than the role's default, as one that no other machine reaches.
+    """
+    app, path, found = release.app, release.source["conf_file"], release.source["conf"]
+    if app.conf_file or not path:
+        return [], []
+    by_default = app.bind == variables.defaults()["gunicorn_bind"]
+    warnings = configuration.unheard(path, found, app.name, app.bind) if by_default else []
+    return configuration.notes(path, found), warnings
 
 
 def for_stages(release: Release, brings_code: bool) -> Data:

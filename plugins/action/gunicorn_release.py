@@ -10,9 +10,10 @@ import json
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering, validation
+from ansible_collections.pyweb.deploy.plugins.plugin_utils import application, rendering
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.application import Application, Release
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.plan import release_id
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import is_true
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.stage import Stage, enable_pipelining
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import VariableError, read
 
@@ -23,7 +24,7 @@ class ActionModule(Stage):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action; modules/gunicorn_release.py documents its options."""
         result = super().run(tmp, task_vars)
-        if validation.is_true(read("gunicorn_no_log", self._templar, task_vars or {})):
+        if is_true(read("gunicorn_no_log", self._templar, task_vars or {})):
             result.pop("written", None)
         return result
 

@@ -104,15 +104,15 @@ class _Found:
         """Show a file's text, as long as not too much is shown already: then nobody looks into the others any more."""
         if before == after:
             return
-        reason = self.full() or shown.unreadable(before, after)
+        reason, lines = (self.full(), 0) if self.full() else shown.compare(before, after)
         if not reason:
-            self.lines += shown.changed_lines(before.decode(), after.decode())
+            self.lines += lines
             self.bytes += len(before) + len(after)
             reason = self.full()
         if reason:
             self.name(shown.sizes(path, before, after, reason))
         else:
-            self.shown.append(shown.texts(path, before, after, was))
+            self.shown.append(shown.both(was, before, path, after))
 
     def full(self) -> str:
         """Why no other text is shown; empty where there is room."""

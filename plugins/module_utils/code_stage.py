@@ -14,7 +14,6 @@ from ansible_collections.pyweb.deploy.plugins.module_utils import accounts, code
 from ansible_collections.pyweb.deploy.plugins.module_utils.disk import lack_of_space
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import COMPLETE, KINDS, LAYOUT, OWNED
-from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 from ansible_collections.pyweb.deploy.plugins.module_utils.steps import StageError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class CodeStage:
 
     def show(self, place: str) -> None:
         """Show what of the code differs from that which serves."""
-        serving = Serving(self.host.layout, self.plan["serving"])
+        serving = self.host.serving(self.plan)
         with self.open() as archive:
             self.host.files.diff += code_diff.compare(serving.code, place, code_diff.of_archive(archive))
 

@@ -34,7 +34,7 @@ LAYOUT = 2
 
 ID_PLACEHOLDER = "@release@"
 SLOT_PLACEHOLDER = "@slot@"
-"""What stands in the texts of units, also in a release's record, for the release's id and for its slot."""
+"""Placeholders for a release's id and its slot in the texts of units, also in its record."""
 
 USER_COMMENT = "Gunicorn application {name} (pyweb.deploy)"
 """Of the user that the role creates to run an application; the one who builds its packages has another."""

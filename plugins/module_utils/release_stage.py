@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import FOR_ALL, Attributes
 from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import SecretFiles
-from ansible_collections.pyweb.deploy.plugins.module_utils.serving import Serving
 
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.secret_files import Run
@@ -38,7 +37,7 @@ class ReleaseStage:
         """Write what differs."""
         files, place = self.host.files, self.host.layout.release(self.plan["release"])
         files.directory(place, Attributes("root", self.plan["group"], "0750"))
-        serving = Serving(self.host.layout, self.plan["serving"], self.plan["names"])
+        serving = self.host.serving(self.plan)
         for name, text in self.payload["files"].items():
             path = os.path.join(place, name)
             before = None if os.path.exists(path) else serving.file(name, text)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Remove an application from a host, or only what nothing of it needs any more.
+"""Remove an application from a host.
 
 Each step looks at the host first and does only what is not done yet: a run that was killed anywhere in here is taken up
 again by the next one.

@@ -9,21 +9,13 @@ import time
 from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.probe import ask
+from ansible_collections.pyweb.deploy.plugins.module_utils.reading import read
 
 PATIENCE = 10
 """Seconds to wait for the answer to a health check at the most: somebody waits for the whole fleet."""
 
 WORKER_TITLE = "gunicorn: worker"
 """How a worker's command line begins where setproctitle is installed."""
-
-
-def read(path: str) -> str:
-    """Text of a file of /proc; empty where the process has ended meanwhile."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def started_by() -> dict[str, list[str]]:

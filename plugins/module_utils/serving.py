@@ -7,7 +7,6 @@ What differs in each release without meaning anything, as its id, is put in the 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.pyweb.deploy.plugins.module_utils import shown
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import WHOLE, Before, read
 from ansible_collections.pyweb.deploy.plugins.module_utils.layout import ID_PLACEHOLDER, SLOT_PLACEHOLDER, SLOTS
+from ansible_collections.pyweb.deploy.plugins.module_utils.reading import read_json
 
 if TYPE_CHECKING:
     from ansible_collections.pyweb.deploy.plugins.module_utils.layout import Layout
@@ -79,14 +79,6 @@ class Serving:
             if self.record.get(name) and other:
                 text = text.replace(self.record[name], other)
         return text
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """Read what a file holds; nothing where it is no JSON: nobody's deploy fails because of ``--diff``."""
-    try:
-        return dict(json.loads(read(path) or b"{}"))
-    except (TypeError, ValueError):
-        return {}
 
 
 def without_values(text: str, other: str) -> str:

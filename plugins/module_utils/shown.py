@@ -45,11 +45,13 @@ def texts(path: str, before: bytes | None, after: bytes, was: str = "") -> dict[
     """
     if before is None:
         return one_line(f"{path}: new, {size(len(after))}")
-    reason = unreadable(before, after)
-    if reason:
-        return one_line(sizes(path, before, after, reason))
-    old, new = before.decode(), after.decode()
-    return {"before_header": was or path, "after_header": path, "before": old, "after": new}
+    reason, _lines = compare(before, after)
+    return one_line(sizes(path, before, after, reason)) if reason else both(was or path, before, path, after)
+
+
+def both(was: str, before: bytes, path: str, after: bytes) -> dict[str, Any]:
+    """Give two texts, of which a callback prints the lines that differ."""
+    return {"before_header": was, "after_header": path, "before": before.decode(), "after": after.decode()}
 
 
 def sizes(path: str, before: bytes, after: bytes, reason: str) -> str:
@@ -57,17 +59,17 @@ def sizes(path: str, before: bytes, after: bytes, reason: str) -> str:
     return f"{path}: {size(len(before))} -> {size(len(after))}, not shown: {reason}"
 
 
-def unreadable(before: bytes, after: bytes) -> str:
-    """Why nobody would read how these differ; empty where people can."""
+def compare(before: bytes, after: bytes) -> tuple[str, int]:
+    """Why nobody would read how these differ, empty where people can; and how many lines do."""
     if max(len(before), len(after)) > LONGEST:
-        return f"more than {size(LONGEST)}"
+        return f"more than {size(LONGEST)}", 0
     try:
         if b"\0" in before + after:
-            return "not text"
+            return "not text", 0
         changed = changed_lines(before.decode(), after.decode())
     except UnicodeDecodeError:
-        return "not text"
-    return f"{changed} changed lines, more than {MOST_LINES}" if changed > MOST_LINES else ""
+        return "not text", 0
+    return f"{changed} changed lines, more than {MOST_LINES}" if changed > MOST_LINES else "", changed
 
 
 def changed_lines(before: str, after: str) -> int:

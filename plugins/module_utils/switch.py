@@ -46,6 +46,10 @@ class Host:
         """Write a file of root's that everybody may read, and tell whether it differed; `how` is for `Files.file`."""
         return self.files.file(path, text, FOR_ALL, **how)
 
+    def serving(self, plan: dict[str, Any]) -> Serving:
+        """Give the release that serves, for ``--diff``; where nobody asked for that, none is read."""
+        return Serving(self.layout, plan["serving"] if self.files.shows else "", plan.get("names"))
+
     def refuse(self, release: str, serving: str, problem: Exception) -> UnhealthyError:
         """Say why a release takes no traffic and what serves instead; it is kept in its directory too."""
         name, serves = (
@@ -90,6 +94,7 @@ class Check:
     def __init__(self, host: Host, plan: dict[str, Any]) -> None:
         self.host = host
         self.plan = plan
+        self.serving = host.serving(plan)
 
     def run(self) -> dict[str, Any]:
         """Make room in the slot, write the units, check; give the health check that it passed.
@@ -122,8 +127,8 @@ class Check:
 
     def compare(self) -> None:
         """Show what differs from the release that serves, where no stage before this one had to write it."""
-        layout, diff = self.host.layout, self.host.files.diff
-        serving, names = Serving(layout, self.plan["serving"], self.plan["names"]), self.plan["names"]
+        layout, diff, names = self.host.layout, self.host.files.diff, self.plan["names"]
+        serving = self.serving
         code = layout.code(names.get("code", ""))
         if "code" in self.plan["compare"] and serving.code not in ("", code):
             diff += code_diff.compare(serving.code, code, code_diff.of_directory(code))
@@ -133,10 +138,9 @@ class Check:
     def write(self) -> None:
         """Write the units and the other files."""
         layout = self.host.layout
-        serving = Serving(layout, self.plan["serving"], self.plan["names"])
         started = {layout.slot(slot): slot for slot in ("check", self.plan["slot"])} if self.plan["start"] else {}
         for name, text in self.plan["units"].items():
-            before = serving.unit(started[name]) if name in started else None
+            before = self.serving.unit(started[name]) if name in started else None
             self.host.write(os.path.join(layout.units, name), text, before=before)
         for path, text in self.plan["files"].items():
             self.host.write(path, text)

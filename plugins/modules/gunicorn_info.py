@@ -350,6 +350,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils.layout import (
     TRIAL,
     is_free,
 )
+from ansible_collections.pyweb.deploy.plugins.module_utils.reading import read, read_json
 
 ROOTS = "/opt"
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -368,23 +369,6 @@ SSH_SOCKET = "ssh.socket"
 OTHER_FIREWALLS = tuple(
     name + ".service" for name in ("firewalld", "nftables", "netfilter-persistent", "shorewall", "ferm")
 )
-
-
-def read(path: str) -> str:
-    """Text of a file; empty where it is missing or unreadable."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """Dictionary in a file of JSON; empty where it is missing or something else."""
-    try:
-        return dict(json.loads(read(path)))
-    except (TypeError, ValueError):
-        return {}
 
 
 def last_line(text: str) -> str:
@@ -728,12 +712,11 @@ class Host:
         complete, unfinished = {}, []
         for name in self.children("releases"):
             path = os.path.join(self.root, "releases", name)
-            try:
-                record = dict(json.loads(read(os.path.join(path, "release.json"))))
-                passed = read_json(os.path.join(path, "served"))
-                failed = os.path.exists(os.path.join(path, "failed"))
+            record, passed = (read_json(os.path.join(path, file)) for file in ("release.json", "served"))
+            failed = os.path.exists(os.path.join(path, "failed"))
+            if record:
                 complete[name] = {**record, "served": bool(passed), "passed": passed, "failed": failed}
-            except (TypeError, ValueError):
+            else:
                 unfinished.append(path)
         return complete, unfinished
 

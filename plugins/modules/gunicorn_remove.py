@@ -1,13 +1,13 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The pyweb.deploy authors
 # MIT License (see LICENSE)
-"""Remove an application from a host, or what nothing of it needs any more."""
+"""Remove an application from a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gunicorn_remove
-short_description: Remove an application from a host, or what nothing of it needs any more
+short_description: Remove an application from a host
 version_added: "0.1.0"
 description:
   - Closes the application's port, lets it answer the requests that it has, and stops it. Then it removes its units, its
@@ -56,12 +56,6 @@ EXAMPLES = r"""
     chown_to_root: [/var/lib/gunicorn/shop]
     users: [shop]
     paths: [/opt/shop]
-  become: true
-
-- name: Remove an old release
-  pyweb.deploy.gunicorn_remove:
-    name: shop
-    paths: [/opt/shop/code/9d1f0c2b7a66]
   become: true
 """
 

@@ -23,6 +23,7 @@ from ansible_collections.pyweb.deploy.plugins.module_utils import source as sour
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import configuration, firewall, secret_values, validation
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import settings as gunicorn
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.bind import Address, parse
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import is_true
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import Source, make_source, on_controller
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.variables import (
     ROLE,
@@ -217,7 +218,7 @@ class Application(_Named):
 
     @property
     def clients(self) -> Data | None:
-        """Whom the firewall lets in; None to leave it alone."""
+        """Clients that the firewall allows; None to leave it alone."""
         if not self.firewall:
             return None
         return {
@@ -560,7 +561,7 @@ def _path(values: Mapping[str, Any], name: str, context: Context) -> str:
     return on_controller(value, context.playbook_dir) if value and isinstance(value, str) else ""
 
 
-_CASTS: dict[str, Callable[[Any], Any]] = {"bool": validation.is_true, "int": int, "str": str}
+_CASTS: dict[str, Callable[[Any], Any]] = {"bool": is_true, "int": int, "str": str}
 """By the type of a field: Ansible hands on numbers and booleans as texts too."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.pyweb.deploy.plugins.module_utils.conf_file import assignments, not_python
 from ansible_collections.pyweb.deploy.plugins.plugin_utils import gunicorn_registry, settings
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import is_true
 
 Data = dict[str, Any]
 
@@ -176,12 +177,9 @@ def _is_beyond_reach(each: Mapping[str, Any], values: Mapping[str, Any]) -> bool
     own = tuple(f"/var/{kind}/gunicorn/{values['gunicorn_name']}/" for kind in ("log", "lib"))
     if not each["literal"] or not path.startswith("/") or path.startswith((*own, "/dev/")):
         return False
-    if (
-        each["name"] in values["gunicorn_settings"] or values["gunicorn_logs"] == "files"
-    ):  # overruled, or told otherwise
-        return False
-    hardened = str(values["gunicorn_hardening"]).lower() not in ("false", "no", "off", "0")
-    return hardened and not values["gunicorn_service_options"]
+    if each["name"] in values["gunicorn_settings"] or values["gunicorn_logs"] == "files":
+        return False  # overruled, or told otherwise
+    return is_true(values["gunicorn_hardening"]) and not values["gunicorn_service_options"]
 
 
 def _misspelt(each: Mapping[str, Any]) -> str:
@@ -194,9 +192,8 @@ def _misspelt(each: Mapping[str, Any]) -> str:
 
 def _addresses(value: Any) -> list[str]:
     """Give the addresses of a value of ``bind``."""
-    return (
-        [str(item) for item in value] if isinstance(value, list) else [each.strip() for each in str(value).split(",")]
-    )
+    parts = value if isinstance(value, list) else map(str.strip, str(value).split(","))
+    return [str(part) for part in parts]
 
 
 def _instead(each: Mapping[str, Any]) -> str:

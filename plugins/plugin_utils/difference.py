@@ -27,7 +27,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], files: Mapping[s
     """
     parts = {"code": "code", "Python packages": "venv"}
     found = [word for word, key in parts.items() if old[key] != new[key]]
-    streams = [[each["listen_stream"] for each in side.get("addresses", [])] for side in (old, new)]
+    streams = [[each["listen_stream"] for each in side["addresses"]] for side in (old, new)]
     found += _named("addresses", _more_and_less(*streams))
     found += _named("settings", _values(old["settings"], new["settings"]))
     found += _named("environment variables", _more_and_less(old["environment"], new["environment"]))
@@ -56,7 +56,7 @@ def policy_changes(observed: Mapping[str, Any], plan: Mapping[str, Any]) -> list
         asked = f"; release {plan['id']} is asked first" if plan["ask"] else ""
         lines.append(f"the health check changes ({health}){asked}")
     if old["firewall"] != new["firewall"] and not (plan["firewall"] or plan["obsolete_rules"]):
-        lines.append("whom the firewall lets in changes in policy.json; no rule does")
+        lines.append("who may connect changes in policy.json; no firewall rule changes")
     if old["keep"] != new["keep"]:
         lines.append(f"releases to keep: {old['keep']} -> {new['keep']}")
     return lines
@@ -96,7 +96,7 @@ def _file_differs(
 ) -> bool:
     """Tell whether both releases have that file with different contents."""
     directory = f"/opt/{new['name']}/releases"
-    there = files.get(f"{directory}/{old.get('id')}/{name}", {}).get("sha256")
+    there = files.get(f"{directory}/{old['id']}/{name}", {}).get("sha256")
     wanted = files.get(f"{directory}/{identity}/{name}", {}).get("sha256")
     if name in new["release_files"]:
         wanted = hashlib.sha256(new["release_files"][name].encode()).hexdigest()

@@ -49,7 +49,7 @@ def make_plan(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[s
       ``addresses``: dictionaries with ``host``, ``port``, ``path``, ``listen_stream``, ``needs_rule``, ``destination``;
       ``tls``: whether it speaks TLS;
       ``policy``: what doesn't change how a release behaves. ``health``: what a healthy answer is, for the module
-      ``gunicorn_check``, and ``watch``, for how long to go on asking; ``firewall``: whom it lets in, or ``None``;
+      ``gunicorn_check``, and ``watch``, for how long to go on asking; ``firewall``: the clients allowed, or ``None``;
       ``keep``: how many releases stay;
       ``credentials``: settings of Gunicorn that name files of the host which systemd hands to the service;
       ``release_files``: name in the release's directory to text;

@@ -12,6 +12,11 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What POSIX and systemd accept as the name of an environment variable."""
 
 
+def is_true(value: Any) -> bool:
+    """Tell what a boolean means that came as a boolean or as a text, as Ansible's filter ``bool`` does."""
+    return str(value).lower() in ("true", "yes", "1", "on")
+
+
 def plain(value: Any) -> Any:
     """Reduce a template result to Python's own types, so that ``repr`` gives a literal.
 

@@ -27,7 +27,7 @@ from ansible_collections.pyweb.deploy.plugins.plugin_utils import (
     settings,
     wsgi_app,
 )
-from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME
+from ansible_collections.pyweb.deploy.plugins.plugin_utils.quoting import ENVIRONMENT_NAME, is_true
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.settings import RESERVED_ENVIRONMENT
 from ansible_collections.pyweb.deploy.plugins.plugin_utils.sources import KINDS, ORIGIN, PACKAGE_FILES, is_url
 
@@ -130,11 +130,6 @@ def _is_text(value: Any) -> bool:
 def _text(value: Any) -> Iterator[str]:
     if not _is_text(value):
         yield "it is not a string"
-
-
-def is_true(value: Any) -> bool:
-    """Tell what a boolean means that came as a boolean or as a text, as Ansible's filter ``bool`` does."""
-    return str(value).lower() in ("true", "yes", "1", "on")
 
 
 def _boolean(value: Any) -> Iterator[str]:

@@ -249,7 +249,7 @@ def test_a_host_with_nftables_is_left_alone(controller: Controller, site: Server
         play = controller.play(site, {**wanted, "gunicorn_firewall_sources": []})
         assert play, play.output
         assert play.changed == 1
-        assert "whom the firewall lets in changes in policy.json; no rule does" in play.said
+        assert "who may connect changes in policy.json; no firewall rule changes" in play.said
         assert "firewall: left alone, because nftables runs it on the host and ufw is off" in play.said
         assert not is_on(site)
         assert rules(site) == there

@@ -22,6 +22,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.pyweb.deploy.plugins.module_utils import build_unit, lock, runtime_status
 from ansible_collections.pyweb.deploy.plugins.module_utils.files import temporary
+from ansible_collections.pyweb.deploy.plugins.module_utils.reading import read
 from ansible_collections.pyweb.deploy.plugins.module_utils.source import digest
 from ansible_collections.pyweb.deploy.plugins.modules import gunicorn_info
 from ansible_collections.pyweb.deploy.plugins.modules.gunicorn_info import (
@@ -957,10 +958,10 @@ def test_other_firewalls_and_docker(host: Callable[..., Host], monkeypatch: pyte
 def test_reading(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\xffb")
-    assert gunicorn_info.read(str(path)) == "a\ufffdb"
-    assert gunicorn_info.read(str(tmp_path / "missing")) == ""
-    assert gunicorn_info.read(str(tmp_path)) == ""
-    assert gunicorn_info.read("") == ""
+    assert read(str(path)) == "a\ufffdb"
+    assert read(str(tmp_path / "missing")) == ""
+    assert read(str(tmp_path)) == ""
+    assert read("") == ""
 
 
 # The module

@@ -982,7 +982,7 @@ HEALTH = {"path": "/alive", "status": [200], "timeout": 30, "watch": 3}
     [
         ({"keep": 9}, False, "releases to keep: 3 -> 9"),
         ({"health": HEALTH}, True, "the health check changes (path /healthz -> /alive); release ID is asked first"),
-        ({"firewall": None}, False, "whom the firewall lets in changes in policy.json; no rule does"),
+        ({"firewall": None}, False, "who may connect changes in policy.json; no firewall rule changes"),
     ],
 )
 def test_a_changed_policy_makes_no_release(desired: Data, observed: Data, change: Data, asks: bool, said: str) -> None:
